@@ -1,0 +1,3 @@
+"""The WebRTC lab that lives in a notebook."""
+
+__version__ = "0.1.0"

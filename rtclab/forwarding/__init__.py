@@ -1,0 +1,1 @@
+"""Who gets which packet? Producers, layers, the fan-out and what each architecture forwards."""

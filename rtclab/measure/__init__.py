@@ -1,0 +1,1 @@
+"""What happened? Numbers read back from pictures, and what was sent, lost and shown."""

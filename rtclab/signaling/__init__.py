@@ -1,0 +1,1 @@
+"""How does an offer reach a room? Messages, the session, SDP, and one file for each carrier."""

@@ -1,0 +1,1 @@
+"""What does a person see? The publisher and the viewer; they speak signaling and know no room."""
