@@ -1,0 +1,110 @@
+"""Fixtures that tests of every folder share: a Chromium with a fake camera, and pages in it.
+
+Playwright's synchronous interface leaves its loop marked as running on the main thread, where `asyncio.run`
+would then refuse to start. Tests that use no browser have the mark hidden (`_no_running_loop`); those that do
+hand coroutines to `rtclab.engine`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Error, Page, sync_playwright
+
+from rtclab.chromium import ensure_chromium
+
+CHROMIUM_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
+    "--allow-loopback-in-peer-connection",
+]
+
+log = logging.getLogger("page")
+
+
+@pytest.fixture(autouse=True)
+def _no_running_loop(request: pytest.FixtureRequest) -> Iterator[None]:
+    loop = None if "browser" in request.fixturenames else asyncio._get_running_loop()
+    if loop is not None:
+        asyncio._set_running_loop(None)
+    yield
+    if loop is not None:
+        asyncio._set_running_loop(loop)
+
+
+@pytest.fixture(scope="session")
+def chromium_path() -> str:
+    """Path of Chromium; as root on Debian it is installed first if the machine has none."""
+    return ensure_chromium()
+
+
+@pytest.fixture(scope="session")
+def browser(chromium_path: str) -> Iterator[Browser]:
+    """A headless Chromium with a fake camera and microphone."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium_path, args=CHROMIUM_FLAGS)
+        yield browser
+        browser.close()
+
+
+class _BlankPage(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        body = b"<!doctype html><meta charset=utf-8><link rel=icon href=data:,><title>rtclab</title>"
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing: a test's output is about the test."""
+
+
+@pytest.fixture(scope="session")
+def blank_url() -> Iterator[str]:
+    """Address of an empty page on this machine: a secure context, so that it may use the camera."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _BlankPage)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def empty_page(browser: Browser) -> Iterator[Page]:
+    """A page of its own, at about:blank; what it logs is shown when the test fails."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.on("console", _log_console)
+    page.on("pageerror", _log_error)
+    yield page
+    context.close()
+
+
+@pytest.fixture
+def page(empty_page: Page, blank_url: str) -> Page:
+    """A page of its own, at `blank_url`."""
+    empty_page.goto(blank_url)
+    return empty_page
+
+
+def _log_console(message: ConsoleMessage) -> None:
+    log.warning("%s: %s", message.type, message.text)
+
+
+def _log_error(error: Error) -> None:
+    log.error("%s", error.stack or error.message)
