@@ -1,0 +1,174 @@
+"""The carrier of the widgets: one Jupyter comm shared by every page that shows the widget.
+
+Each browser page is one client with an id of its own; both directions carry `{client: id, message: {...}}`.
+Handlers of a comm may run on any thread, so `CommHub.receive` only hands over to the engine.
+
+A page that vanishes says nothing. Silence alone proves nothing either, since a busy kernel handles no comm
+message, so the hub counts round trips through the loop that also runs the comm's handlers: after ten of them
+(30 s) without a word, a page that should ping every few seconds is lost. Should it wake up, its next message
+opens a new connection, and the error `not_joined` tells it to join again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import threading
+from collections.abc import Callable
+from typing import Any, Final
+
+from ..engine import get_engine
+from .carrier import Connect, Endpoint
+
+MAX_CLIENTS: Final = 16
+MAX_CLIENT_ID: Final = 64  # characters
+MAX_WAITING: Final = 1000  # messages handed over and not yet handled
+BEAT = 3.0  # seconds between two round trips through the comm's loop
+QUIET_BEATS: Final = 10
+
+
+class CommCarrier:
+    """The way to one page; see `rtclab.signaling.carrier.Carrier`."""
+
+    kind: Final = "comm"
+
+    def __init__(self, hub: CommHub, client: str, opened: int) -> None:
+        self.client = client
+        self.opened = opened
+        self.heard = opened
+        self.quiet_beats = 0
+        self.endpoint: Endpoint | None = None
+        self._hub: CommHub | None = hub
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Send a message to the page."""
+        if self._hub is not None:
+            self._hub._send(self, message)
+
+    def close(self) -> None:
+        """Forget the page, from the room's side."""
+        if self._hub is not None:
+            self._hub._forget(self)
+
+    def lose(self, reason: str) -> None:
+        """Forget the page and tell the room once."""
+        endpoint = self.endpoint
+        self.close()
+        if endpoint is not None:
+            endpoint.lost(reason)
+
+    def _detach(self) -> None:
+        self._hub = self.endpoint = None
+
+
+class CommHub:
+    """Every page of one widget, as clients of a room.
+
+    Create it where the comm's handlers run: in the cell that makes the widget.
+
+    Parameters
+    ----------
+    widget_send : callable
+        Sends one envelope to every page, for instance ``widget.send``; called on the engine's thread.
+    connect : callable
+        The room's side, called on the engine's thread.
+    """
+
+    def __init__(self, widget_send: Callable[[dict[str, Any]], None], connect: Connect) -> None:
+        self._engine = get_engine()
+        self._widget_send = widget_send
+        self._connect = connect
+        self._clients: dict[str, CommCarrier] = {}
+        self._counter = itertools.count()
+        self._lock = threading.Lock()
+        self._waiting = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
+        self.dropped = 0
+        try:
+            self._comm_loop = asyncio.get_running_loop()
+        except RuntimeError:  # no kernel around: a script or a test
+            self._comm_loop = self._engine.loop
+
+    @property
+    def clients(self) -> tuple[str, ...]:
+        """The ids of the pages connected now."""
+        return tuple(self._clients)
+
+    def receive(self, content: object) -> None:
+        """Take the content of one comm message, on any thread; what is no envelope is dropped and counted."""
+        with self._lock:
+            if self._closed or self._waiting >= MAX_WAITING:
+                self.dropped += 1
+                return
+            self._waiting += 1
+        self._engine.call_soon(self._receive, content)
+
+    def close(self) -> None:
+        """Lose every page and take no more messages; on any thread, at once, as often as wanted."""
+        with self._lock:
+            self._closed = True
+        self._engine.call_soon(self._close)
+
+    # on the engine's thread
+
+    def _receive(self, content: object) -> None:
+        with self._lock:
+            self._waiting -= 1
+            closed = self._closed
+        envelope = content if isinstance(content, dict) else {}
+        client, message = envelope.get("client"), envelope.get("message")
+        if closed or not isinstance(client, str) or not 0 < len(client) <= MAX_CLIENT_ID or message is None:
+            self.dropped += 1
+            return
+        carrier = self._clients.get(client) or self._open(client)
+        carrier.heard = next(self._counter)
+        carrier.quiet_beats = 0
+        if carrier.endpoint is not None:
+            carrier.endpoint.receive(message)
+
+    def _open(self, client: str) -> CommCarrier:
+        if len(self._clients) >= MAX_CLIENTS:
+            oldest = min(self._clients.values(), key=lambda carrier: (-carrier.quiet_beats, carrier.heard))
+            oldest.lose(f"more than {MAX_CLIENTS} pages show this widget")
+        carrier = self._clients[client] = CommCarrier(self, client, next(self._counter))
+        carrier.endpoint = self._connect(carrier)
+        if self._timer is None:
+            self._timer = self._engine.loop.call_later(BEAT, self._ask_for_beat)
+        return carrier
+
+    def _send(self, carrier: CommCarrier, message: dict[str, Any]) -> None:
+        try:
+            self._widget_send({"client": carrier.client, "message": message})
+        except Exception as error:  # the comm may fail in any way once its kernel or page goes
+            # not from inside the room's own call
+            self._engine.loop.call_soon(carrier.lose, f"the comm failed: {error}")
+
+    def _forget(self, carrier: CommCarrier) -> None:
+        if self._clients.get(carrier.client) is carrier:
+            del self._clients[carrier.client]
+        carrier._detach()
+        if not self._clients and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _ask_for_beat(self) -> None:
+        try:
+            self._comm_loop.call_soon_threadsafe(self._engine.call_soon, self._beat)
+        except RuntimeError:  # that loop has been closed: nothing more can arrive
+            for carrier in list(self._clients.values()):
+                carrier.lose("the kernel's loop has ended")
+
+    def _beat(self) -> None:
+        if not self._clients:
+            self._timer = None
+            return
+        for carrier in list(self._clients.values()):
+            carrier.quiet_beats += 1
+            if carrier.quiet_beats >= QUIET_BEATS:
+                carrier.lose("the page has not been heard of for a while")
+        self._timer = self._engine.loop.call_later(BEAT, self._ask_for_beat) if self._clients else None
+
+    def _close(self) -> None:
+        for carrier in list(self._clients.values()):
+            carrier.lose("the widget was closed")

@@ -1,0 +1,119 @@
+"""The carrier of headless peers: two bounded queues in this process.
+
+Messages pass through JSON text, so that a headless peer cannot say what a browser could not. Each message is
+delivered from a turn of the loop of its own, never inside the sender's call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import deque
+from typing import Any, Final
+
+from ..errors import Closed, SignalingError
+from .carrier import Connect, Endpoint
+
+MAX_WAITING: Final = 1000  # messages in each direction
+
+
+def open(connect: Connect) -> InProcessCarrier:
+    """Connect one client to a room; call it on the engine's loop."""
+    carrier = InProcessCarrier()
+    carrier._endpoint = connect(carrier)
+    return carrier
+
+
+class InProcessCarrier:
+    """Both ends of the connection of one client.
+
+    The room uses `send` and `close` (see `rtclab.signaling.carrier.Carrier`), the client the rest.
+    """
+
+    kind: Final = "in-process"
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._endpoint: Endpoint | None = None
+        self._to_room: deque[str] = deque()
+        self._to_client: deque[str] = deque()
+        self._arrived = asyncio.Event()
+        self._end: str | None = None
+
+    @property
+    def closed(self) -> bool:
+        """Whether either side has ended it."""
+        return self._end is not None
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Send a message to the client; one that lets 1000 pile up is lost."""
+        if self.closed:
+            return
+        if len(self._to_client) >= MAX_WAITING:
+            self._to_client.clear()
+            self.lose("the client does not read its messages")
+            return
+        self._to_client.append(json.dumps(message, allow_nan=False))
+        self._loop.call_soon(self._arrived.set)
+
+    def close(self) -> None:
+        """End it from the room's side; the client still gets what was sent before."""
+        self._to_room.clear()
+        self._finish("the room closed the connection")
+
+    def send_to_room(self, message: dict[str, Any]) -> None:
+        """Send a message to the room.
+
+        Raises
+        ------
+        rtclab.errors.Closed
+            The connection has ended.
+        rtclab.errors.SignalingError
+            The message is not JSON, or 1000 are waiting already.
+        """
+        if self.closed:
+            raise Closed(f"no message can be sent: {self._end}")
+        try:
+            text = json.dumps(message, allow_nan=False)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise SignalingError("bad_message", f"a message must be JSON: {error}") from None
+        if len(self._to_room) >= MAX_WAITING:
+            raise SignalingError("too_large", f"{MAX_WAITING} messages are waiting for the room already")
+        self._to_room.append(text)
+        self._loop.call_soon(self._deliver)
+
+    async def receive(self) -> dict[str, Any]:
+        """Wait for the next message of the room.
+
+        Raises
+        ------
+        rtclab.errors.Closed
+            The connection has ended and everything sent before was received.
+        """
+        while not self._to_client:
+            if self._end is not None:
+                raise Closed(self._end)
+            self._arrived.clear()
+            await self._arrived.wait()
+        message: dict[str, Any] = json.loads(self._to_client.popleft())
+        return message
+
+    def lose(self, reason: str = "the client is gone") -> None:
+        """End it from the client's side without a word, as a closed laptop does; the room is told once."""
+        if self.closed:
+            return
+        self._finish(reason)
+        self._loop.call_soon(self._tell_lost, reason)
+
+    def _deliver(self) -> None:
+        if self._to_room and self._endpoint is not None:
+            self._endpoint.receive(json.loads(self._to_room.popleft()))
+
+    def _tell_lost(self, reason: str) -> None:
+        if self._endpoint is not None:
+            self._endpoint.lost(reason)
+
+    def _finish(self, reason: str) -> None:
+        if not self.closed:
+            self._end = reason
+            self._loop.call_soon(self._arrived.set)
