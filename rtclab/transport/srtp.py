@@ -1,0 +1,75 @@
+"""The seam into pylibsrtp: libsrtp's functions on memory of our own, without giving up the GIL.
+
+`pylibsrtp.Session` copies every packet twice and its cffi calls release the GIL, which costs a whole switch
+interval beside a busy cell. The shared object of its binding exports libsrtp 2 itself, so the four packet
+functions (RFC 3711, AES-GCM by RFC 7714) are called through `ctypes.PyDLL` in place. `Session` still owns the
+context; keep it alive while its pointer is in use.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import pylibsrtp
+from pylibsrtp import _binding
+
+from ..rtp.drops import Drop
+
+# SRTP_MAX_TRAILER_LEN plus the 4-byte SRTCP index: what protecting may add behind a packet.
+MAX_TRAILER = 16 + 128 + 4
+
+_REPLAYED = (9, 10)  # srtp_err_status_replay_fail, srtp_err_status_replay_old
+_SYMBOLS = ("srtp_protect", "srtp_unprotect", "srtp_protect_rtcp", "srtp_unprotect_rtcp")
+
+# (context, packet, pointer to a C int with its length) -> status; packet and length are changed in place.
+PacketFunction = Callable[[int, Any, Any], int]
+
+
+class Srtp(NamedTuple):
+    """The packet functions of libsrtp; 0 is success."""
+
+    protect: PacketFunction
+    unprotect: PacketFunction
+    protect_rtcp: PacketFunction
+    unprotect_rtcp: PacketFunction
+
+
+@functools.cache
+def load() -> Srtp:
+    """Bind the packet functions.
+
+    Raises
+    ------
+    ImportError
+        The installed pylibsrtp does not export libsrtp 2 as expected.
+    """
+    library = ctypes.PyDLL(_binding.__file__)
+    missing = [name for name in (*_SYMBOLS, "srtp_get_version") if not hasattr(library, name)]
+    if missing:
+        raise ImportError(f"pylibsrtp {pylibsrtp.__version__} does not export {', '.join(missing)}")
+    library.srtp_get_version.restype = ctypes.c_uint
+    major = library.srtp_get_version() >> 24
+    if major != 2:
+        raise ImportError(f"pylibsrtp {pylibsrtp.__version__} holds libsrtp {major}; rtclab knows libsrtp 2")
+    functions = [getattr(library, name) for name in _SYMBOLS]
+    for function in functions:
+        function.restype = ctypes.c_int
+        function.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
+    return Srtp(*functions)
+
+
+def context_pointer(session: pylibsrtp.Session) -> int:
+    """Address of the session's libsrtp context, good for as long as `session` lives."""
+    return int(_binding.ffi.cast("uintptr_t", session._srtp[0]))
+
+
+def drop_reason(status: int) -> Drop:
+    """Why libsrtp refused a received packet; anything but a replay means that it is not authentic."""
+    return Drop.SRTP_REPLAY if status in _REPLAYED else Drop.SRTP_AUTH
+
+
+if not hasattr(pylibsrtp.Session(), "_srtp") or not hasattr(_binding, "ffi"):
+    raise ImportError(f"pylibsrtp {pylibsrtp.__version__} is laid out in a way rtclab does not know")
