@@ -1,7 +1,7 @@
 """Which Chromium the browser tests use, and how a machine without one gets it.
 
-A browser named by ``RTCLAB_CHROMIUM`` wins; then the first of `NAMES` on the search path, then the usual places
-on macOS. As root on a machine with apt-get, a missing one is installed from the distribution's packages.
+A browser named by ``RTCLAB_CHROMIUM`` wins; then the first of `NAMES` on the search path, then the usual
+places on macOS. As root with apt-get, a missing one is installed from the distribution's packages.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Fixtures that tests of every folder share: a Chromium with a fake camera, and pages in it.
+"""Fixtures that tests of every folder share: a Chromium with a fake camera, pages in it, and a JupyterLab.
 
 Playwright's synchronous interface leaves its loop marked as running on the main thread, where `asyncio.run`
 would then refuse to start. Tests that use no browser have the mark hidden (`_no_running_loop`); those that do
@@ -10,10 +10,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from jupyterlab_driver import LabServer, Notebook, start_lab, stop_lab
 from playwright.sync_api import Browser, ConsoleMessage, Error, Page, sync_playwright
 
 from rtclab.chromium import ensure_chromium
@@ -100,6 +102,27 @@ def page(empty_page: Page, blank_url: str) -> Page:
     """A page of its own, at `blank_url`."""
     empty_page.goto(blank_url)
     return empty_page
+
+
+@pytest.fixture(scope="session")
+def jupyter_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabServer]:
+    """A real JupyterLab, started by ``rtclab lab`` on a copy of the notebooks."""
+    server, process = start_lab(tmp_path_factory.mktemp("notebooks"), tmp_path_factory.mktemp("jupyter"))
+    yield server
+    stop_lab(process)
+
+
+@pytest.fixture
+def lab_page(jupyter_lab: LabServer, empty_page: Page) -> Iterator[Callable[[str | Sequence[str]], Notebook]]:
+    """Open a notebook in JupyterLab: ``lab_page("00_quickstart.ipynb")``, or a list of code cells."""
+
+    def open_notebook(notebook: str | Sequence[str]) -> Notebook:
+        if not isinstance(notebook, str):
+            notebook = jupyter_lab.write_notebook(f"test-{uuid.uuid4().hex[:8]}.ipynb", notebook)
+        return Notebook(empty_page, jupyter_lab, notebook)
+
+    yield open_notebook
+    jupyter_lab.shut_down_kernels()
 
 
 def _log_console(message: ConsoleMessage) -> None:

@@ -1,0 +1,56 @@
+"""The ``rtclab`` command: ``lab`` and ``doctor``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from . import __version__
+from .errors import RtclabError
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="rtclab", description="The WebRTC lab that lives in a notebook.")
+    parser.add_argument("--version", action="version", version=f"rtclab {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+
+    lab = commands.add_parser("lab", help="open the notebooks in JupyterLab")
+    lab.add_argument("--port", type=int, metavar="N", help="TCP port; 0 takes a free one")
+    lab.add_argument("--no-browser", action="store_true", help="print the address, open no browser")
+    lab.add_argument(
+        "--notebook-dir",
+        type=Path,
+        metavar="DIR",
+        help="folder to work in; notebooks that it lacks are copied there",
+    )
+
+    doctor = commands.add_parser("doctor", help="check whether this machine has what rtclab needs")
+    doctor.add_argument(
+        "--install-chromium",
+        action="store_true",
+        help="as root on Debian: install Chromium, for the browser tests, if there is none",
+    )
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit code is 0 when all went well, 1 for an error, 2 for wrong usage."""
+    options = _parser().parse_args(arguments)
+    try:
+        if options.command == "lab":
+            from .lab import lab
+
+            lab(options.notebook_dir, options.port, not options.no_browser)
+            return 0
+        from .doctor import main as doctor
+
+        return doctor(install=options.install_chromium)
+    except RtclabError as error:
+        sys.stderr.write(f"rtclab: {error}\n")
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
