@@ -127,8 +127,8 @@ class TransportFeedback(NamedTuple):
     """When packets arrived, by transport-wide sequence number.
 
     `base` is the first of `count` sequence numbers, `reference` the signed 24-bit time base in 64 ms,
-    `feedback_count` counts these packets (8 bits). `arrivals` pairs each sequence number with its arrival in s
-    on the receiver's clock (which wraps like `reference`), or None if it has not arrived.
+    `feedback_count` counts these packets (8 bits). `arrivals` pairs each sequence number with its arrival
+    in s on the receiver's clock (which wraps like `reference`), or None if it has not arrived.
     """
 
     sender: int
