@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from jupyterlab_driver import LabServer, Notebook, start_lab, stop_lab
 from playwright.sync_api import Browser, ConsoleMessage, Error, Page, sync_playwright
 
+from jupyterlab_driver import LabServer, Notebook, start_lab, stop_lab
 from rtclab.chromium import ensure_chromium
 
 CHROMIUM_FLAGS = [

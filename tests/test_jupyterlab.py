@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import pytest
-from jupyterlab_driver import Notebook
 from playwright.sync_api import expect
+
+from jupyterlab_driver import Notebook
 
 Open = Callable[["str | Sequence[str]"], Notebook]
 

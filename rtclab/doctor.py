@@ -1,0 +1,265 @@
+"""``rtclab doctor``: does this machine have what rtclab needs, and if not, what to do about it.
+
+Each check looks at one thing and says ``ok``, ``warn`` (a feature is missing) or ``fail`` (rtclab cannot
+work). Only this machine is asked: nothing is sent beyond its own addresses.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import importlib.metadata
+import platform
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from . import __version__
+from .chromium import ChromiumMissing, ensure_chromium, find_chromium
+
+State = Literal["ok", "warn", "fail"]
+Finding = tuple[State, str]
+
+PACKAGES = ("aiortc", "aioice", "pylibsrtp", "av", "anywidget", "ipywidgets", "numpy", "pandas")
+LAB_PACKAGES = ("jupyterlab", "ipykernel")
+ECHO_TIMEOUT = 1.0
+UDP_SEGMENT = 103  # linux/udp.h; the socket module has no name for it
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing looked at.
+
+    Attributes
+    ----------
+    name : str
+        What was looked at.
+    state : str
+        ``"ok"``, ``"warn"`` or ``"fail"``.
+    detail : str
+        What was found, and what to do unless it is ok.
+    """
+
+    name: str
+    state: State
+    detail: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the doctor found; its ``repr`` is the table.
+
+    Attributes
+    ----------
+    checks : tuple of Check
+        In the order they were made.
+    """
+
+    checks: tuple[Check, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing failed; warnings are allowed."""
+        return all(check.state != "fail" for check in self.checks)
+
+    @property
+    def summary(self) -> str:
+        """One sentence."""
+        failed = [check.name for check in self.checks if check.state == "fail"]
+        warned = [check.name for check in self.checks if check.state == "warn"]
+        if failed:
+            return f"rtclab cannot work here until this is put right: {', '.join(failed)}."
+        if warned:
+            return f"rtclab works here, with limits: {', '.join(warned)}."
+        return "rtclab has everything it needs here."
+
+    def __repr__(self) -> str:
+        width = max(len(check.name) for check in self.checks)
+        lines = [f"{check.state:<4}  {check.name:<{width}}  {check.detail}" for check in self.checks]
+        return "\n".join([f"rtclab {__version__}", "", *lines, "", self.summary])
+
+
+def doctor() -> Report:
+    """Make every check; takes about a second and never raises."""
+    return Report(tuple(_make(name, check) for name, check in CHECKS.items()))
+
+
+def main(install: bool = False) -> int:
+    """Print the report; with `install`, get Chromium first. Exit code 1 if something failed, else 0."""
+    if install:
+        try:
+            ensure_chromium()
+        except ChromiumMissing as error:
+            sys.stderr.write(f"rtclab: {error}\n")
+    report = doctor()
+    sys.stdout.write(f"{report!r}\n")
+    return 0 if report.ok else 1
+
+
+def _make(name: str, check: Callable[[], Finding]) -> Check:
+    try:
+        state, detail = check()
+    except Exception as error:  # a broken installation may raise anything
+        state, detail = "fail", f"{type(error).__name__}: {error}"
+    return Check(name, state, detail)
+
+
+def _python() -> Finding:
+    found = f"{platform.python_implementation()} {platform.python_version()} on {platform.system()}"
+    if sys.implementation.name != "cpython":
+        return "fail", f"{found}; rtclab calls into C libraries in ways that only CPython allows"
+    return "ok", f"{found} ({platform.machine()})"
+
+
+def _packages() -> Finding:
+    return _versions(PACKAGES, "fail", "reinstall rtclab")
+
+
+def _jupyter() -> Finding:
+    return _versions(LAB_PACKAGES, "warn", "for `rtclab lab`: pip install 'rtclab[lab]'")
+
+
+def _versions(packages: tuple[str, ...], missing_state: State, remedy: str) -> Finding:
+    found, missing = [], []
+    for package in packages:
+        try:
+            found.append(f"{package} {importlib.metadata.version(package)}")
+        except importlib.metadata.PackageNotFoundError:
+            missing.append(package)
+    if missing:
+        return missing_state, f"missing: {', '.join(missing)}; {remedy}"
+    return "ok", ", ".join(found)
+
+
+def _ipv4() -> Finding:
+    _echo(socket.AF_INET, "127.0.0.1")
+    return "ok", "datagrams pass both ways on 127.0.0.1"
+
+
+def _ipv6() -> Finding:
+    try:
+        _echo(socket.AF_INET6, "::1")
+    except OSError as error:
+        return "warn", f"no datagrams on ::1 ({error}); rooms are reachable by IPv4 only"
+    return "ok", "datagrams pass both ways on ::1"
+
+
+def _echo(family: socket.AddressFamily, host: str) -> None:
+    with socket.socket(family, socket.SOCK_DGRAM) as one, socket.socket(family, socket.SOCK_DGRAM) as other:
+        for end in (one, other):
+            end.bind((host, 0))
+            end.settimeout(ECHO_TIMEOUT)
+        for sender, receiver in ((one, other), (other, one)):
+            sender.sendto(b"rtclab", receiver.getsockname())
+            if receiver.recv(64) != b"rtclab":
+                raise OSError(errno.EBADMSG, "a datagram arrived changed")
+
+
+def _port() -> Finding:
+    from .transport.port import UdpPort
+
+    port = UdpPort.open()
+    try:
+        addresses = ", ".join(str(address) for address in port.addresses)
+        return "ok", f"one UDP port opened on {addresses}"
+    finally:
+        port.close()
+
+
+def _reach() -> Finding:
+    import ifaddr
+
+    addresses = [ip.ip if ip.is_IPv4 else ip.ip[0] for adapter in ifaddr.get_adapters() for ip in adapter.ips]
+    outer = [str(ip) for ip in addresses if not str(ip).startswith(("127.", "::1", "fe80:"))]
+    if not outer:
+        return "warn", "only loopback addresses; browsers on this machine can join a room, others cannot"
+    return "ok", f"browsers elsewhere can reach {', '.join(outer)}, firewalls permitting"
+
+
+def _batches() -> Finding:
+    libc = ctypes.CDLL(None) if sys.platform != "win32" else None
+    missing = [name for name in ("sendmmsg", "recvmmsg") if not hasattr(libc, name)]
+    if missing:
+        return (
+            "warn",
+            f"no {' and '.join(missing)} on this system; packets go one by one, which costs more CPU",
+        )
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 1200)
+    except OSError:
+        return "warn", "sendmmsg and recvmmsg, but no UDP GSO; Linux 4.18 or newer has it"
+    return "ok", "sendmmsg, recvmmsg and UDP GSO"
+
+
+def _srtp() -> Finding:
+    from pylibsrtp import Policy, Session
+
+    from .transport.srtp import load
+
+    load()
+    key = bytes(range(28))  # 128-bit key, 96-bit salt
+    profile = Policy.SRTP_PROFILE_AEAD_AES_128_GCM
+    sender = Session(Policy(key=key, ssrc_type=Policy.SSRC_ANY_OUTBOUND, srtp_profile=profile))
+    receiver = Session(Policy(key=key, ssrc_type=Policy.SSRC_ANY_INBOUND, srtp_profile=profile))
+    packet = b"\x80\x60" + bytes(10) + b"rtclab"
+    if receiver.unprotect(sender.protect(packet)) != packet:
+        return "fail", "a packet came back changed from AES-GCM; reinstall pylibsrtp"
+    return "ok", "AES-128-GCM protects and unprotects"
+
+
+def _codecs() -> Finding:
+    from av.codec import Codec
+    from av.codec.codec import UnknownCodecError
+
+    def available(name: str, mode: Literal["r", "w"]) -> bool:
+        try:
+            Codec(name, mode)
+        except UnknownCodecError:
+            return False
+        return True
+
+    both = {"VP8": ("libvpx", "vp8"), "Opus": ("libopus", "opus")}
+    more = {"H264": ("libx264", "h264"), "VP9": ("libvpx-vp9", "vp9"), "AV1": ("av1", "libdav1d")}
+    have = [
+        codec
+        for codec, (encoder, decoder) in {**both, **more}.items()
+        if available(encoder, "w") and available(decoder, "r")
+    ]
+    missing = [codec for codec in both if codec not in have]
+    if missing:
+        return (
+            "fail",
+            f"PyAV has no {', '.join(missing)}; install its wheel: pip install --force-reinstall av",
+        )
+    lesser = [codec for codec in more if codec not in have]
+    if lesser:
+        return "warn", f"{', '.join(have)}; headless participants cannot use {', '.join(lesser)}"
+    return "ok", ", ".join(have)
+
+
+def _chromium() -> Finding:
+    try:
+        path = find_chromium()
+    except ChromiumMissing as error:
+        return "warn", str(error)
+    if path is None:
+        return "warn", "not found; only the browser tests need it"
+    return "ok", path
+
+
+CHECKS: dict[str, Callable[[], Finding]] = {
+    "Python": _python,
+    "Packages": _packages,
+    "JupyterLab": _jupyter,
+    "UDP over IPv4": _ipv4,
+    "UDP over IPv6": _ipv6,
+    "UDP port": _port,
+    "Addresses": _reach,
+    "Batched packets": _batches,
+    "SRTP": _srtp,
+    "Codecs": _codecs,
+    "Chromium": _chromium,
+}

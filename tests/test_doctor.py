@@ -1,0 +1,95 @@
+"""The doctor's report, its checks on this machine, and its exit code."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+import pytest
+
+from rtclab import doctor
+from rtclab.chromium import ChromiumMissing
+from rtclab.cli import main
+from rtclab.doctor import Check, Finding, Report
+
+
+def test_this_machine_passes() -> None:
+    report = doctor.doctor()
+    assert [check for check in report.checks if check.state == "fail"] == []
+    assert report.ok
+
+
+def test_the_table_is_aligned_and_ends_with_one_sentence() -> None:
+    report = Report((Check("UDP", "ok", "both ways"), Check("Chromium", "warn", "not found")))
+    assert repr(report).splitlines()[2:] == [
+        "ok    UDP       both ways",
+        "warn  Chromium  not found",
+        "",
+        "rtclab works here, with limits: Chromium.",
+    ]
+
+
+def test_a_failure_is_named() -> None:
+    report = Report((Check("UDP", "fail", "blocked"), Check("Chromium", "warn", "not found")))
+    assert not report.ok
+    assert report.summary == "rtclab cannot work here until this is put right: UDP."
+
+
+def test_a_check_that_raises_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> Finding:
+        raise ImportError("no such library")
+
+    monkeypatch.setattr(doctor, "CHECKS", {"SRTP": broken})
+    assert doctor.doctor().checks == (Check("SRTP", "fail", "ImportError: no such library"),)
+
+
+def test_no_ipv6_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = socket.socket
+
+    def ipv4_only(family: socket.AddressFamily, *rest: Any) -> socket.socket:
+        if family == socket.AF_INET6:
+            raise OSError("Address family not supported")
+        return real(family, *rest)
+
+    monkeypatch.setattr(doctor.socket, "socket", ipv4_only)
+    assert doctor._ipv6()[0] == "warn"
+    assert doctor._ipv4()[0] == "ok"
+
+
+def test_a_system_without_gso_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "UDP_SEGMENT", 9999)
+    assert doctor._batches()[0] == "warn"
+
+
+def test_a_missing_package_is_named() -> None:
+    state, detail = doctor._versions(("numpy", "no-such-package"), "fail", "reinstall rtclab")
+    assert (state, detail) == ("fail", "missing: no-such-package; reinstall rtclab")
+
+
+def test_the_command_prints_the_report(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finding: Finding = ("ok", "fine")
+    monkeypatch.setattr(doctor, "CHECKS", {"Python": lambda: finding})
+    assert main(["doctor"]) == 0
+    assert capsys.readouterr().out.endswith("rtclab has everything it needs here.\n")
+    finding = ("fail", "too old")
+    assert main(["doctor"]) == 1
+
+
+def test_chromium_is_installed_on_demand_only(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = []
+
+    def ensure() -> str:
+        asked.append(True)
+        raise ChromiumMissing("not as this user")
+
+    monkeypatch.setattr(doctor, "CHECKS", {"Python": lambda: ("ok", "fine")})
+    monkeypatch.setattr(doctor, "ensure_chromium", ensure)
+    main(["doctor"])
+    assert not asked
+    main(["doctor", "--install-chromium"])
+    assert asked
+    assert "not as this user" in capsys.readouterr().err
