@@ -141,6 +141,13 @@ class Reception:
         reported_ntp, rtp, _ = self._report
         return (rtp + (difference(ntp, reported_ntp, 64) * self.clock_rate + (1 << 31) >> 32)) & 0xFFFFFFFF
 
+    def ntp_at(self, rtp: int) -> int | None:
+        """Map a 32-bit RTP time of the sender to its 64-bit NTP time; None before the first sender report."""
+        if self._report is None:
+            return None
+        reported_ntp, reported_rtp, _ = self._report
+        return reported_ntp + (difference(rtp, reported_rtp, 32) << 32) // self.clock_rate
+
     def report(self, ssrc: int, now: float) -> ReportBlock:
         """Make the report block on source `ssrc`; its fraction lost is that since the last call."""
         expected = self.expected - self._prior_expected

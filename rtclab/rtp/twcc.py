@@ -22,9 +22,8 @@ from .sequence import Unwrapper
 _WINDOW = 4096  # packets remembered, and reported at most
 _TICKS_PER_S = 4000
 _MAX_RUN = 0x1FFF
-# Cost in bytes of a received packet (delta and its share of a chunk) and of a gap, at most.
-_PER_RECEIVED, _PER_GAP = 3, 6
 _MAX_SIZE = 1000
+_MAX_GAP_SIZE = 6  # a run chunk and two vectors that are cut short by it
 
 
 class FeedbackRecorder:
@@ -35,20 +34,22 @@ class FeedbackRecorder:
     def __init__(self) -> None:
         self._unwrapper = Unwrapper(16)
         self._arrivals: dict[int, float] = {}
-        self._highest = -1
+        self._highest = 0
         self._start = 0  # first number of the next feedback
         self._fresh = False
         self._sent = 0
 
     def receive(self, sequence: int, now: float) -> None:
-        """Note that the packet with this 16-bit number arrived at `now` seconds; only its first arrival counts."""
+        """Note that packet `sequence` (16 bits) arrived at `now` seconds; only its first arrival counts."""
         extended = self._unwrapper.unwrap(sequence)
         arrivals = self._arrivals
-        if not arrivals:
+        if not arrivals or extended <= self._highest - _WINDOW:
+            # The first packet; or one so late that the sender must have begun anew.
+            arrivals.clear()
             self._start = self._highest = extended
         elif extended > self._highest:
             self._highest = extended
-        elif extended in arrivals or extended <= self._highest - _WINDOW:
+        elif extended in arrivals:
             return
         elif extended < self._start:
             self._start = extended
@@ -105,7 +106,7 @@ class FeedbackRecorder:
             else:
                 symbols.append(2)
                 deltas += delta.to_bytes(2, "big", signed=True)
-            size += _PER_RECEIVED + (_PER_GAP if missing else 0)
+            size += symbols[-1] + 1 + min(missing, _MAX_GAP_SIZE)  # the delta, its share of a chunk, the gap
             last = tick
             missing = 0
         packets.append(self._pack(sender_ssrc, media_ssrc, base, reference, symbols, deltas))
