@@ -20,6 +20,7 @@ from ..rtp.drops import Drop
 
 # SRTP_MAX_TRAILER_LEN plus the 4-byte SRTCP index: what protecting may add behind a packet.
 MAX_TRAILER = 16 + 128 + 4
+MAX_RTCP = 1400  # bytes: with its trailer it fits an Ethernet frame, or nearly
 
 _REPLAYED = (9, 10)  # srtp_err_status_replay_fail, srtp_err_status_replay_old
 _SYMBOLS = ("srtp_protect", "srtp_unprotect", "srtp_protect_rtcp", "srtp_unprotect_rtcp")
@@ -59,6 +60,25 @@ def load() -> Srtp:
         function.restype = ctypes.c_int
         function.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
     return Srtp(*functions)
+
+
+class RtcpProtector:
+    """Protects RTCP packets one at a time, in memory of its own."""
+
+    def __init__(self) -> None:
+        self._packet = ctypes.create_string_buffer(MAX_RTCP + MAX_TRAILER)
+        self._length = ctypes.c_int()
+        self._protect = load().protect_rtcp
+
+    def protect(self, context: int, packet: bytes) -> bytes | None:
+        """The SRTCP packet of an RTCP packet of at most `MAX_RTCP` bytes; None when libsrtp refuses it."""
+        if len(packet) > MAX_RTCP:
+            return None
+        ctypes.memmove(self._packet, packet, len(packet))
+        self._length.value = len(packet)
+        if self._protect(context, self._packet, ctypes.byref(self._length)):
+            return None
+        return ctypes.string_at(self._packet, self._length.value)
 
 
 def context_pointer(session: pylibsrtp.Session) -> int:

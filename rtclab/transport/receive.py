@@ -1,0 +1,144 @@
+"""The way in: many datagrams in one system call.
+
+`recvmmsg` fills up to 64 slots of 2048 bytes at a cost of about half a microsecond each. It is called through
+`ctypes.PyDLL`, which keeps the GIL; the sockets never block. Platforms without it read one datagram a call.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import socket
+import sys
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from .addresses import NAME_SIZE, pack_name
+
+SLOTS = 64
+SLOT_SIZE = 2048  # bytes; a datagram that fills its slot may have been cut off
+
+
+class Receiver(Protocol):
+    """A set of slots and a way to fill them; what the last `read` gave is overwritten by the next.
+
+    Attributes
+    ----------
+    views : list of memoryview
+        One for each slot.
+    pointers : list of int
+        The addresses of the slots.
+    lengths : list of int
+        Length of each datagram read; one that was cut off has `SLOT_SIZE` or more.
+    names : list of bytes
+        Source of each, as `pack_name` gives it.
+    """
+
+    views: list[memoryview]
+    pointers: list[int]
+    lengths: list[int]
+    names: list[bytes]
+
+    def read(self, receiver: socket.socket) -> int:
+        """Fill slots with what waits at a socket, without waiting, and return how many."""
+        ...
+
+
+def has_recvmmsg() -> bool:
+    """Whether this platform has `recvmmsg`, with the structures that rtclab knows."""
+    return sys.platform == "linux" and hasattr(ctypes.PyDLL(None), "recvmmsg")
+
+
+def new_receiver(batched: bool | None = None) -> Receiver:
+    """The fastest receiver of this platform, or the one asked for."""
+    return BatchReceiver() if (has_recvmmsg() if batched is None else batched) else PlainReceiver()
+
+
+class _Slots:
+    def __init__(self) -> None:
+        self._arena: npt.NDArray[np.uint8] = np.zeros((SLOTS, SLOT_SIZE), np.uint8)
+        memory = self._arena.reshape(-1).data
+        first = _address(self._arena)
+        self.views = [memory[slot * SLOT_SIZE : (slot + 1) * SLOT_SIZE] for slot in range(SLOTS)]
+        self.pointers = [first + slot * SLOT_SIZE for slot in range(SLOTS)]
+        self.lengths: list[int] = []
+        self.names: list[bytes] = []
+
+
+# struct iovec, msghdr and mmsghdr of Linux, laid out as its C compiler does
+_IOVEC = np.dtype([("base", np.uintp), ("size", np.uintp)], align=True)
+_MSGHDR = np.dtype(
+    [
+        ("name", np.uintp),
+        ("name_length", np.uint32),
+        ("iov", np.uintp),
+        ("iov_count", np.uintp),
+        ("control", np.uintp),
+        ("control_length", np.uintp),
+        ("flags", np.int32),
+    ],
+    align=True,
+)
+_MMSGHDR = np.dtype([("header", _MSGHDR), ("length", np.uint32)], align=True)
+
+
+class BatchReceiver(_Slots):
+    """Reads up to `SLOTS` datagrams with one `recvmmsg`; for sockets of one address family."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._names: npt.NDArray[np.void] = np.zeros(SLOTS, f"V{NAME_SIZE}")
+        self._iov = np.zeros(SLOTS, _IOVEC)
+        self._iov["base"] = self.pointers
+        self._iov["size"] = SLOT_SIZE
+        self._messages = np.zeros(SLOTS, _MMSGHDR)
+        headers, slots = self._messages["header"], np.arange(SLOTS, dtype=np.uintp)
+        headers["name"] = _address(self._names) + NAME_SIZE * slots
+        headers["iov"] = _address(self._iov) + _IOVEC.itemsize * slots
+        headers["iov_count"] = 1
+        self._name_lengths = headers["name_length"]
+        self._lengths = self._messages["length"]
+        self._pointer = _address(self._messages)
+        self._recvmmsg = ctypes.PyDLL(None).recvmmsg
+        self._recvmmsg.argtypes = (
+            ctypes.c_int,
+            ctypes.c_void_p,
+            ctypes.c_uint,
+            ctypes.c_int,
+            ctypes.c_void_p,
+        )
+        self._flags = socket.MSG_DONTWAIT | socket.MSG_TRUNC  # MSG_TRUNC: lengths are the true ones
+
+    def read(self, receiver: socket.socket) -> int:
+        """Fill slots with what waits at a socket, without waiting, and return how many."""
+        self._name_lengths[:] = NAME_SIZE
+        count: int = self._recvmmsg(receiver.fileno(), self._pointer, SLOTS, self._flags, None)
+        if count <= 0:
+            return 0
+        self.lengths = self._lengths[:count].tolist()
+        self.names = self._names[:count].tolist()
+        return count
+
+
+class PlainReceiver(_Slots):
+    """Reads one datagram a call, on any platform."""
+
+    def read(self, receiver: socket.socket) -> int:
+        """Fill slots with what waits at a socket, without waiting, and return how many."""
+        self.lengths, self.names = [], []
+        for view in self.views:
+            try:
+                length, address = receiver.recvfrom_into(view)
+            except (BlockingIOError, InterruptedError):
+                break
+            except OSError:
+                # Windows: the datagram was longer than the slot, or an earlier send met a closed port
+                continue
+            self.lengths.append(length)
+            self.names.append(pack_name(address[0], address[1]))
+        return len(self.lengths)
+
+
+def _address(array: npt.NDArray[np.generic]) -> int:
+    return int(array.__array_interface__["data"][0])
