@@ -18,7 +18,9 @@ from .codecs import FORWARDED, decodes, forwarded, rarity, same_variant
 from .sdp import Codec, MediaDescription, SessionDescription, parse, write
 
 FEEDBACK: Final = ("nack", "nack pli", "ccm fir", "goog-remb", "transport-cc")
-PUBLISH_EXTENSIONS: Final = (
+# The same for received m-lines, where most are not used: what was refused once, Chromium never offers
+# again, not even on a later m-line of that kind, and then it fails to offer simulcast.
+EXTENSIONS: Final = (
     uris.MID,
     uris.RID,
     uris.REPAIRED_RID,
@@ -26,7 +28,6 @@ PUBLISH_EXTENSIONS: Final = (
     uris.TRANSPORT_SEQUENCE,
     uris.AUDIO_LEVEL,
 )
-RECEIVE_EXTENSIONS: Final = (uris.MID, uris.ABS_SEND_TIME)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,6 @@ class Receiving:
     codecs: tuple[Codec, ...]
     rtx: dict[int, int]
     extensions: dict[str, int]
-    transport_cc: bool
     remb: bool
 
 
@@ -138,7 +138,7 @@ class AcceptPublish:
 
 @dataclass(frozen=True, slots=True)
 class AcceptReceive:
-    """Send on the m-line; the client sees `participant_id` as the id of the stream, `track_id` of the track."""
+    """Send on the m-line; for the client, `participant_id` is the stream and `track_id` the track."""
 
     ssrc: int
     rtx_ssrc: int | None
@@ -242,11 +242,10 @@ def _section(media: MediaDescription, listed_as_received: bool) -> Section:
         if codec.payload_type in media.rtx
     }
     receiving = media.direction == "recvonly" or (media.direction == "sendrecv" and listed_as_received)
-    extensions = _accepted(media, RECEIVE_EXTENSIONS if receiving else PUBLISH_EXTENSIONS)
-    transport_cc = "transport-cc" in feedback and uris.TRANSPORT_SEQUENCE in extensions
+    extensions = _extensions(media)
     remb = "goog-remb" in feedback
     if receiving:
-        return Receiving(media.mid, media.kind, codecs, rtx, extensions, transport_cc, remb)
+        return Receiving(media.mid, media.kind, codecs, rtx, extensions, remb)
     retransmissions = set(media.fid.values())
     return Publishing(
         mid=media.mid,
@@ -257,13 +256,13 @@ def _section(media: MediaDescription, listed_as_received: bool) -> Section:
         ssrcs=tuple(ssrc for ssrc in media.ssrcs if ssrc not in retransmissions),
         rtx_ssrcs=dict(media.fid),
         extensions=extensions,
-        transport_cc=transport_cc,
+        transport_cc="transport-cc" in feedback and uris.TRANSPORT_SEQUENCE in extensions,
         remb=remb,
     )
 
 
-def _accepted(media: MediaDescription, wanted: Collection[str]) -> dict[str, int]:
-    return {uri: media.extensions[uri] for uri in wanted if uri in media.extensions}
+def _extensions(media: MediaDescription) -> dict[str, int]:
+    return {uri: media.extensions[uri] for uri in EXTENSIONS if uri in media.extensions}
 
 
 def _rids(media: MediaDescription) -> tuple[str, ...]:
@@ -296,12 +295,12 @@ def choose_codec(
         With the code `no_codec`: the client offers nothing that rtclab forwards.
     """
     viewers = [{name.lower() for name in names} for names in playable]
-    order = [name.lower() for name in preferred]
+    order = [name.lower() for name in (*preferred, *(codec.name for codec in publishing.codecs))]
 
     def rank(codec: Codec) -> tuple[int, int, int]:
         name = codec.name.lower()
         left_out = sum(name not in names for names in viewers)
-        return left_out, order.index(name) if name in order else len(order), rarity(codec)
+        return left_out, order.index(name), rarity(codec)
 
     if not publishing.codecs:
         names = " or ".join(FORWARDED.get(publishing.kind, ()))
@@ -390,24 +389,21 @@ def _answer(
         if not isinstance(section, Publishing) or decision.codec not in codecs:
             raise ValueError(f"m-line {media.mid} does not offer to send {decision.codec.name}")
         rtx = {} if decision.rtx is None else {decision.codec.payload_type: decision.rtx}
-        answer = _with_codecs(
-            replace(answer, direction="recvonly"), media, (decision.codec,), rtx, PUBLISH_EXTENSIONS
-        )
+        answer = _with_codecs(replace(answer, direction="recvonly"), media, (decision.codec,), rtx, FEEDBACK)
     elif isinstance(decision, AcceptReceive):
         if not isinstance(section, Receiving):
             raise ValueError(f"m-line {media.mid} does not offer to receive")
-        answer = _with_codecs(
-            replace(answer, direction="sendonly"), media, codecs, section.rtx, RECEIVE_EXTENSIONS
-        )
         ssrcs = {decision.ssrc: decision.cname}
         fid = {}
         if decision.rtx_ssrc is not None:
             ssrcs[decision.rtx_ssrc] = decision.cname
             fid[decision.ssrc] = decision.rtx_ssrc
-        return replace(answer, ssrcs=ssrcs, fid=fid, msid=(decision.participant_id, decision.track_id))
+        msid = (decision.participant_id, decision.track_id)
+        answer = replace(answer, direction="sendonly", ssrcs=ssrcs, fid=fid, msid=msid)
+        # the room numbers no packets across m-lines, so the client has nothing to report on
+        return _with_codecs(answer, media, codecs, section.rtx, set(FEEDBACK) - {"transport-cc"})
     else:
-        extensions = RECEIVE_EXTENSIONS if isinstance(section, Receiving) else PUBLISH_EXTENSIONS
-        answer = _with_codecs(answer, media, codecs, media.rtx, extensions)
+        answer = _with_codecs(answer, media, codecs, media.rtx, FEEDBACK)
     # also while inactive: a layer that an answer leaves out is gone for good
     rids = _rids(media)
     return replace(answer, rids=tuple((rid, "recv") for rid in rids), simulcast_recv=rids)
@@ -418,18 +414,20 @@ def _with_codecs(
     media: MediaDescription,
     codecs: Iterable[Codec],
     rtx: Mapping[int, int],
-    extensions: Collection[str],
+    feedback: Collection[str],
 ) -> MediaDescription:
-    accepted = _accepted(media, extensions)
-    feedback = [kind for kind in FEEDBACK if kind != "transport-cc" or uris.TRANSPORT_SEQUENCE in accepted]
-    trimmed = tuple(
+    accepted = tuple(
         replace(codec, feedback=tuple(kind for kind in codec.feedback if kind in feedback))
         for codec in codecs
     )
-    repaired = {codec.payload_type: rtx[codec.payload_type] for codec in trimmed if codec.payload_type in rtx}
+    repaired = {
+        codec.payload_type: rtx[codec.payload_type] for codec in accepted if codec.payload_type in rtx
+    }
     formats: list[str] = []
-    for codec in trimmed:
+    for codec in accepted:
         formats.append(str(codec.payload_type))
         if codec.payload_type in repaired:
             formats.append(str(repaired[codec.payload_type]))
-    return replace(answer, codecs=trimmed, rtx=repaired, formats=tuple(formats), extensions=accepted)
+    return replace(
+        answer, codecs=accepted, rtx=repaired, formats=tuple(formats), extensions=_extensions(media)
+    )
