@@ -130,7 +130,7 @@ class _Art:
             _PAPER,
             _font(size),
             anchor="ls",
-            stroke_width=max(1, round(size / 40)),
+            stroke_width=int(size / 40 + 0.3),
         )
         small = max(0.092 * tall, 7.0)
         note = f"{width} x {height}   {fps} fps   stream {stream}"
