@@ -98,7 +98,7 @@ def validate(message: object) -> dict[str, Any]:
     """
     if not isinstance(message, dict):
         raise SignalingError("bad_message", "a message is a JSON object")
-    _check_size(message)
+    measure(message)
     kind = message.get("type")
     fields = _MESSAGES.get(kind) if isinstance(kind, str) else None
     if fields is None:
@@ -109,23 +109,19 @@ def validate(message: object) -> dict[str, Any]:
         raise SignalingError(refused.code, f"{kind}: {refused}") from None
 
 
-def request_id(message: object) -> int | None:
-    """The `id` of a message, if it has a usable one, so that even a refused message can be replied to."""
-    if isinstance(message, dict):
-        identifier = message.get("id")
-        if isinstance(identifier, int) and not isinstance(identifier, bool) and 0 <= identifier <= MAX_ID:
-            return identifier
-    return None
+def measure(message: object) -> int:
+    """Bound the size and the depth of `message` without recursion, and let nothing pass that is not JSON.
 
+    Returns
+    -------
+    int
+        About as many characters as its JSON text has, at most `MAX_MESSAGE`.
 
-class _Refused(Exception):  # noqa: N818 - never leaves this module
-    def __init__(self, sentence: str, code: str = "bad_message") -> None:
-        super().__init__(sentence)
-        self.code = code
-
-
-def _check_size(message: dict[Any, Any]) -> None:
-    """Bound the size and the depth of `message` without recursion, and let nothing pass that is not JSON."""
+    Raises
+    ------
+    rtclab.errors.SignalingError
+        With the code `bad_message` or `too_large`.
+    """
     size = 0
     waiting: list[tuple[object, int]] = [(message, 1)]
     while waiting:
@@ -153,6 +149,22 @@ def _check_size(message: dict[Any, Any]) -> None:
             raise SignalingError("bad_message", f"a message holds no {type(value).__name__}")
         if size > MAX_MESSAGE:
             raise SignalingError("too_large", f"a message is at most {MAX_MESSAGE // 1024} KiB")
+    return size
+
+
+def request_id(message: object) -> int | None:
+    """The `id` of a message, if it has a usable one, so that even a refused message can be replied to."""
+    if isinstance(message, dict):
+        identifier = message.get("id")
+        if isinstance(identifier, int) and not isinstance(identifier, bool) and 0 <= identifier <= MAX_ID:
+            return identifier
+    return None
+
+
+class _Refused(Exception):  # noqa: N818 - never leaves this module
+    def __init__(self, sentence: str, code: str = "bad_message") -> None:
+        super().__init__(sentence)
+        self.code = code
 
 
 def _shown(value: object) -> str:
