@@ -13,9 +13,9 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+import aiortc
 from aiortc.rtcrtptransceiver import RTCRtpTransceiver
 
-from .. import __version__
 from ..engine import Engine
 from ..errors import Closed, NegotiationError, RtclabError, SignalingError, Timeout
 from ..signaling import inprocess
@@ -26,6 +26,7 @@ from .feeds import Borrowed, Feed, Outlet
 from .sinks import Inlet, RemoteTrack
 from .sources import Source
 
+AGENT = f"headless, aiortc {aiortc.__version__}"
 REPLY_TIMEOUT = 10.0
 CLOSE_TIMEOUT = 3.0
 
@@ -115,7 +116,7 @@ class Client:
             "version": VERSION,
             "role": "participant",
             "session": None,
-            "agent": f"rtclab/{__version__} aiortc",
+            "agent": AGENT,
         }
         welcome = await self._ask({"type": "join", "name": self._asked_name, **join})
         self.id, self.name = welcome["participant"]["id"], welcome["participant"]["name"]

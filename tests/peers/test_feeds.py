@@ -1,0 +1,175 @@
+"""Feeds and outlets: due times, one timeline over changing sources, and ends that do not hang."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from fractions import Fraction
+
+import av
+import pytest
+from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
+
+from rtclab.peers.feeds import VIDEO_RATE, Borrowed, Clock, Feed, Outlet
+
+
+def picture():
+    return av.VideoFrame(16, 16, "yuv420p")
+
+
+class Reader:
+    """A frame every 10 ms; `frames` of them."""
+
+    def __init__(self, frames=1000, block=None):
+        self.left, self.number, self.block = frames, 0, block
+        self.closed = threading.Event()
+
+    def due(self, elapsed):
+        return self.number * 0.01
+
+    def read(self, elapsed):
+        if self.block is not None:
+            self.block.wait(5)
+        if self.number == self.left:
+            return None
+        self.number += 1
+        return (self.number - 1) * 0.01, picture()
+
+    def close(self):
+        self.closed.set()
+
+
+class Plain(MediaStreamTrack):
+    """An aiortc track with times of its own, or none."""
+
+    kind = "video"
+
+    def __init__(self, pts):
+        super().__init__()
+        self.pts = iter(pts)
+
+    async def recv(self):
+        pts = next(self.pts, "end")
+        if pts == "end":
+            raise MediaStreamError
+        frame = picture()
+        if pts is not None:
+            frame.pts, frame.time_base = pts, Fraction(1, 1000)
+        return frame
+
+
+def test_frames_are_not_early():
+    async def main():
+        feed = Feed("video", Reader(), Clock())
+        loop = asyncio.get_running_loop()
+        arrivals = []
+        for _ in range(5):
+            frame = await feed.recv()
+            arrivals.append((loop.time(), frame.pts / VIDEO_RATE))
+        feed.stop()
+        return arrivals
+
+    arrivals = asyncio.run(main())
+    start = arrivals[0][0] - 0.005
+    assert all(now - start >= due - 0.01 for now, due in arrivals)
+    assert [due for _, due in arrivals] == pytest.approx([0, 0.01, 0.02, 0.03, 0.04])
+
+
+def test_stopping_does_not_wait_for_a_reader_that_hangs():
+    block = threading.Event()
+    reader = Reader(block=block)
+
+    async def main():
+        feed = Feed("video", reader, Clock())
+        waiting = asyncio.ensure_future(feed.recv())
+        await asyncio.sleep(0.02)
+        feed.stop()
+        with pytest.raises(MediaStreamError):
+            await waiting
+        await feed.finished(0.01)
+        assert not reader.closed.is_set()
+        block.set()
+        await feed.finished(5)
+        assert reader.closed.is_set()
+
+    asyncio.run(main())
+
+
+def test_a_feed_that_never_ran_closes_its_reader():
+    async def main():
+        reader = Reader()
+        feed = Feed("video", reader, Clock())
+        feed.stop()
+        await feed.finished(0)
+        assert reader.closed.is_set()
+        with pytest.raises(MediaStreamError):
+            await feed.recv()
+
+    asyncio.run(main())
+
+
+def test_an_outlet_keeps_one_timeline():
+    async def main():
+        ended = []
+        outlet = Outlet("video", lambda out, feed: ended.append(feed))
+        first, second = Borrowed(Plain([5000, 5040])), Borrowed(Plain([0, 40, None, None]))
+        outlet.plug(first)
+        pts = [(await outlet.recv()).pts for _ in range(2)]
+        waiting = asyncio.ensure_future(outlet.recv())
+        await asyncio.sleep(0.03)
+        assert ended == [first]
+        assert outlet.feed is None
+        outlet.plug(second)
+        pts.append((await waiting).pts)
+        pts += [(await outlet.recv()).pts for _ in range(3)]
+        return pts
+
+    pts = asyncio.run(main())
+    assert pts[:2] == [0, 3600]
+    assert pts[2] >= max(3601, 0.03 * VIDEO_RATE)
+    assert pts[3] == pts[2] + 3600
+    assert pts == sorted(set(pts))
+
+
+def test_changing_the_feed_stops_the_old_one():
+    async def main():
+        outlet = Outlet("video", lambda out, feed: None)
+        first, second = Feed("video", Reader(), Clock()), Feed("video", Reader(), Clock())
+        outlet.plug(first)
+        await outlet.recv()
+        outlet.plug(second)
+        assert first.readyState == "ended"
+        await outlet.recv()
+        outlet.stop()
+        assert second.readyState == "ended"
+        with pytest.raises(MediaStreamError):
+            await outlet.recv()
+
+    asyncio.run(main())
+
+
+def test_an_outlet_waits_without_polling():
+    async def main():
+        outlet = Outlet("video", lambda out, feed: None)
+        waiting = asyncio.ensure_future(outlet.recv())
+        await asyncio.sleep(0)
+        assert len(asyncio.all_tasks()) == 2
+        outlet.stop()
+        with pytest.raises(MediaStreamError):
+            await waiting
+
+    asyncio.run(main())
+
+
+def test_a_borrowed_track_that_breaks():
+    class Broken(Plain):
+        async def recv(self):
+            raise RuntimeError("cable")
+
+    async def main():
+        feed = Borrowed(Broken([]))
+        with pytest.raises(MediaStreamError):
+            await feed.recv()
+        assert "cable" in str(feed.error)
+
+    asyncio.run(main())

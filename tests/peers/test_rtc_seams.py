@@ -1,0 +1,56 @@
+"""The private parts of aiortc and aioice that headless peers rely on."""
+
+from __future__ import annotations
+
+import asyncio
+
+import aioice.ice
+
+from rtclab.peers import rtc
+
+
+def test_the_installed_aiortc_has_every_seam():
+    assert rtc.missing_seams() == []
+
+
+def test_own_offers_have_loopback_candidates_and_nobody_elses():
+    async def main():
+        connection = rtc.new_connection()
+        connection.addTransceiver("video", "recvonly")
+        connection.addTransceiver("video", "recvonly")
+        sdp = await rtc.make_offer(connection)
+        transceiver = connection.getTransceivers()[0]
+        for name in (rtc._JITTER_BUFFER, rtc._NACK_GENERATOR):
+            assert hasattr(transceiver.receiver, name)
+        old = getattr(transceiver.receiver, rtc._JITTER_BUFFER)
+        rtc.forget_stream(transceiver)
+        new = getattr(transceiver.receiver, rtc._JITTER_BUFFER)
+        assert new is not old
+        assert new.capacity == old.capacity
+        assert hasattr(transceiver.receiver.transport, "_rtp_router")
+        await connection.close()
+        return sdp
+
+    sdp = asyncio.run(main())
+    assert " 127.0.0.1 " in sdp
+    assert "a=group:BUNDLE 0 1" in sdp
+    assert "127.0.0.1" not in aioice.ice.get_host_addresses(use_ipv4=True, use_ipv6=False)
+
+
+def test_retransmission_streams_are_found_by_m_line():
+    sdp = "\r\n".join(
+        [
+            "v=0",
+            "m=video 9 UDP/TLS/RTP/SAVPF 97",
+            "a=ssrc-group:FID 11 12",
+            "a=mid:0",
+            "m=audio 9 UDP/TLS/RTP/SAVPF 96",
+            "a=mid:1",
+            "m=video 9 UDP/TLS/RTP/SAVPF 97",
+            "a=mid:2",
+            "a=ssrc-group:FID 21 22",
+            "a=ssrc-group:SIM 1 2 3",
+            "",
+        ]
+    )
+    assert rtc.retransmission_ssrcs(sdp) == [("0", 12), ("2", 22)]
