@@ -1,8 +1,9 @@
 """Where rtclab runs: one daemon thread with one asyncio loop for each process.
 
-A notebook cell blocks the kernel's own loop for as long as it runs, so everything that must go on meanwhile (media,
-ICE, signaling) lives on this thread. A caller on any other thread hands a coroutine over and waits for its result
-(`Engine.run`) or awaits it from a loop of its own (`Engine.wait`). Cancelling the wait cancels the work.
+A notebook cell blocks the kernel's own loop for as long as it runs, so everything that must go on
+meanwhile (media, ICE, signaling) lives on this thread. A caller on any other thread hands a coroutine
+over and waits for its result (`Engine.run`) or awaits it from a loop of its own (`Engine.wait`).
+Cancelling the wait cancels the work.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import concurrent.futures
+import contextlib
 import sys
 import threading
 from collections.abc import Callable, Coroutine
@@ -19,7 +21,7 @@ from .errors import Closed, RtclabError, Timeout
 
 T = TypeVar("T")
 
-# Beside a busy cell the engine gets the GIL after one switch interval; the default of 5 ms is a sixth of a frame.
+# Beside a busy cell the engine gets the GIL after one switch interval: 5 ms by default, a sixth of a frame.
 LIVE_SWITCH_INTERVAL = 0.001
 
 
@@ -35,7 +37,6 @@ class Engine:
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
         self._closers: list[Callable[[], Coroutine[Any, Any, None]]] = []
-        self._live = 0
         self._previous_interval = sys.getswitchinterval()
         self._started = threading.Event()
         self._thread = threading.Thread(target=self._main, name="rtclab-engine", daemon=True)
@@ -86,7 +87,9 @@ class Engine:
             future.cancel()  # an interrupted cell leaves no work behind
             raise
 
-    async def wait(self, work: Coroutine[Any, Any, T], timeout: float | None = None, what: str = "the call") -> T:
+    async def wait(
+        self, work: Coroutine[Any, Any, T], timeout: float | None = None, what: str = "the call"
+    ) -> T:
         """Await `work`, which runs on the engine, from any loop; cancellation passes through."""
         try:
             return await asyncio.wait_for(asyncio.wrap_future(self.submit(work)), timeout)
@@ -103,7 +106,7 @@ class Engine:
             return
 
     def add(self, closer: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Note that something is live, to be closed by `closer` at exit; the switch interval is lowered meanwhile."""
+        """Note what is live and closed by `closer` at exit; the switch interval is lowered meanwhile."""
         self._closers.append(closer)
         if len(self._closers) == 1:
             self._previous_interval = sys.getswitchinterval()
@@ -128,10 +131,8 @@ class Engine:
                 task.cancel()
             await asyncio.gather(*others, return_exceptions=True)
 
-        try:
-            self.submit(close_all()).result(timeout)
-        except (concurrent.futures.TimeoutError, RtclabError):
-            pass  # a daemon thread keeps no process alive
+        with contextlib.suppress(concurrent.futures.TimeoutError, RtclabError):
+            self.submit(close_all()).result(timeout)  # what hangs is left to the daemon thread's end
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(timeout)
         if not self._thread.is_alive():
@@ -149,7 +150,7 @@ def get_engine() -> Engine:
         if _engine is None or not _engine.running:
             _engine = Engine()
             # threading's own exit hook runs before atexit and would wait for non-daemon decoder threads
-            threading._register_atexit(_engine.stop) if hasattr(threading, "_register_atexit") else atexit.register(
-                _engine.stop
-            )
+            threading._register_atexit(_engine.stop) if hasattr(
+                threading, "_register_atexit"
+            ) else atexit.register(_engine.stop)
         return _engine

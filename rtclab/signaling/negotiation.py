@@ -352,7 +352,7 @@ def build_answer(offer: Offer, decisions: Mapping[str, Decision], local: LocalFi
             decision = Reject()
         elif isinstance(decision, Reject) and media.mid == offer.transport_mid:
             decision = Inactive()  # stopping it would take the transport of all the others with it
-        answered.append(_answer(media, section, decision, local, media.mid == offer.transport_mid))
+        answered.append(_answer(media, section, decision, local))
     kept = {media.mid for media in answered if not media.rejected}
     return write(
         SessionDescription(
@@ -367,7 +367,7 @@ def build_answer(offer: Offer, decisions: Mapping[str, Decision], local: LocalFi
 
 
 def _answer(
-    media: MediaDescription, section: Section, decision: Decision, local: LocalFields, transport: bool
+    media: MediaDescription, section: Section, decision: Decision, local: LocalFields
 ) -> MediaDescription:
     answer = MediaDescription(media.kind, media.mid, protocol=media.protocol, direction="inactive")
     if isinstance(decision, Reject):
@@ -379,8 +379,8 @@ def _answer(
         pwd=local.pwd,
         fingerprints=(("sha-256", local.fingerprint.removeprefix("sha-256 ")),),
         setup=local.setup,
-        candidates=candidates if transport else (),
-        end_of_candidates=transport,
+        candidates=candidates,  # on every m-line: aiortc reads those of the last one of a bundle
+        end_of_candidates=True,
         rtcp_mux=True,
         rtcp_rsize=media.rtcp_rsize,
     )

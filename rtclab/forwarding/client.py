@@ -1,0 +1,377 @@
+"""One client's media as the room sees it: RTP and RTCP in, feedback and reports out.
+
+RTCP is terminated here and never relayed (RFC 7667 section 3.7): the room reports to a publisher what
+the room received of each SSRC, and to a viewer what the room sent it, with the publisher's clock mapped
+so that sound and picture stay together. Packets find their stream by SSRC, and an unknown SSRC by its
+mid and rid header extensions (RFC 9143 section 9.2), which publishers send until they are acknowledged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..rtp import extensions, rtcp
+from ..rtp.drops import Drop, Drops
+from ..rtp.packet import MalformedRtp, RtpPacket, parse_rtp
+from ..rtp.twcc import FeedbackRecorder
+from ..transport.transport import Transport
+from .consumer import Consumer
+from .producer import Producer
+from .stream import Stream
+
+MAX_SSRCS = 64
+FEEDBACK_S = 0.1  # transport-cc
+NACK_S = 0.04
+REPORT_S = 1.0
+COMPOUND_LIMIT = 1200  # bytes of one RTCP datagram
+REMB_BPS = 5_000_000
+MIN_REMB_BPS = 150_000
+CLOCK_MEMORY = 16  # sender reports whose fastest sets the publisher's clock offset
+
+
+class Client:
+    """The media of one transport.
+
+    Parameters
+    ----------
+    id : str
+        The client's id.
+    transport : Transport
+        Its ICE, DTLS and SRTP.
+    ssrc : int
+        The room's own SSRC in feedback.
+    clock : callable
+        Gives the NTP time (64 bit) of a monotonic time in seconds.
+    dirty : callable
+        Called with a producer that has new packets.
+    heard : callable
+        Called with (client id, dBov, voice, now) for each audio level.
+    """
+
+    def __init__(
+        self,
+        id: str,  # the word of the wire
+        transport: Transport,
+        ssrc: int,
+        clock: Callable[[float], int],
+        dirty: Callable[[Producer], None],
+        heard: Callable[[str, float, bool, float], None],
+    ) -> None:
+        self.id = id
+        self.transport = transport
+        self.cname = f"rtclab-{id}"
+        self.drops = Drops()
+        self.producers: dict[str, Producer] = {}  # by mid
+        self.consumers: dict[int, Consumer] = {}  # by the SSRC the viewer sees
+        self.extension_ids: dict[str, int] = {}
+        self.transport_cc = False
+        self.remb_bps = REMB_BPS
+        self._ssrc = ssrc
+        self._clock = clock
+        self._dirty = dirty
+        self._heard = heard
+        self._routes: dict[
+            int, tuple[Producer, str | None, bool]
+        ] = {}  # ssrc -> producer, rid, retransmission
+        self._recorder = FeedbackRecorder()
+        self._clock_offsets: list[int] = []
+        self._last_media_ssrc = 0
+        self._next_feedback = self._next_nack = self._next_report = 0.0
+        transport.on_rtp = self.on_rtp
+        transport.on_rtcp = self.on_rtcp
+
+    # -- what it sends ----------------------------------------------------------------------------------
+
+    def publish(self, mid: str, producer: Producer, ssrcs: dict[int, int | None]) -> None:
+        """Take a producer in; `ssrcs` maps SSRCs named in the SDP to their retransmission SSRC."""
+        self.producers[mid] = producer
+        self._forget(producer)
+        if len(producer.streams) == 1:
+            for ssrc, rtx in ssrcs.items():
+                self._routes[ssrc] = producer, producer.streams[0].rid, False
+                if rtx is not None:
+                    self._routes[rtx] = producer, producer.streams[0].rid, True
+
+    def unpublish(self, mid: str) -> Producer | None:
+        """Forget the producer of an m-line."""
+        producer = self.producers.pop(mid, None)
+        if producer is not None:
+            self._forget(producer)
+        return producer
+
+    def _forget(self, producer: Producer) -> None:
+        self._routes = {ssrc: route for ssrc, route in self._routes.items() if route[0] is not producer}
+
+    def on_rtp(self, buffer: memoryview, length: int, now: float) -> None:
+        """Take an RTP packet, decrypted; the buffer is only valid during the call."""
+        try:
+            packet = parse_rtp(buffer, length)
+        except MalformedRtp:
+            self.drops.add(Drop.BAD_RTP)
+            return
+        ids = self.extension_ids
+        mid = rid = repaired = level = None
+        known = self._routes.get(packet.ssrc)
+        if packet.extension_profile:
+            sequence_id = ids.get(extensions.TRANSPORT_SEQUENCE)
+            level_id = ids.get(extensions.AUDIO_LEVEL)
+            for number, start, size in extensions.iter_extensions(
+                buffer, packet.extension_start, packet.extension_length, packet.extension_profile
+            ):
+                if number == sequence_id and size >= 2:
+                    self._recorder.receive(extensions.transport_sequence(buffer, start), now)
+                    self._last_media_ssrc = packet.ssrc
+                elif number == level_id:
+                    level = buffer[start]
+                elif known is None:
+                    if number == ids.get(extensions.MID):
+                        mid = extensions.text(buffer, start, size)
+                    elif number == ids.get(extensions.RID):
+                        rid = extensions.text(buffer, start, size)
+                    elif number == ids.get(extensions.REPAIRED_RID):
+                        repaired = extensions.text(buffer, start, size)
+        if known is None:
+            known = self._learn(packet, mid, rid, repaired)
+            if known is None:
+                self.drops.add(Drop.UNKNOWN_SSRC)
+                return
+        producer, route_rid, is_rtx = known
+        stream = producer.by_rid(route_rid)
+        if stream is None:
+            self.drops.add(Drop.UNKNOWN_SSRC)
+            return
+        if level is not None:
+            voice, dbov = extensions.audio_level(level)
+            self._heard(self.id, dbov, voice, now)
+        payload = buffer[packet.payload_start : packet.payload_start + packet.payload_length]
+        if is_rtx:
+            self._take_rtx(producer, stream, packet, payload, now)
+        elif packet.payload_type == producer.payload_type:
+            if stream.ssrc != packet.ssrc:
+                stream = producer.bind(stream, packet.ssrc)
+            self._take(producer, stream, packet, payload, now)
+        else:
+            self.drops.add(Drop.UNKNOWN_PAYLOAD_TYPE)
+
+    def _learn(
+        self, packet: RtpPacket, mid: str | None, rid: str | None, repaired: str | None
+    ) -> tuple[Producer, str | None, bool] | None:
+        """Find the stream of an SSRC seen for the first time."""
+        producer = self.producers.get(mid) if mid is not None else None
+        if producer is None and mid is None:
+            # without a mid only a payload type that one producer has alone can tell (RFC 9143 section 9.2)
+            matching = [
+                candidate
+                for candidate in self.producers.values()
+                if packet.payload_type in (candidate.payload_type, candidate.rtx_payload_type)
+            ]
+            producer = matching[0] if len(matching) == 1 else None
+        if producer is None:
+            return None
+        is_rtx = packet.payload_type == producer.rtx_payload_type
+        name = (repaired or rid) if is_rtx else rid
+        stream = producer.by_rid(name)
+        if stream is None:
+            return None
+        if len(self._routes) >= MAX_SSRCS:
+            del self._routes[next(iter(self._routes))]
+        if not is_rtx:
+            stream = producer.bind(stream, packet.ssrc)
+        else:
+            stream.rtx_ssrc = packet.ssrc
+        route = producer, stream.rid, is_rtx
+        self._routes[packet.ssrc] = route
+        return route
+
+    def _take_rtx(
+        self, producer: Producer, stream: Stream, packet: RtpPacket, payload: memoryview, now: float
+    ) -> None:
+        """Undo RFC 4588: the payload begins with the original sequence number."""
+        if len(payload) < 2:
+            self.drops.add(Drop.PADDING)  # bandwidth probes are empty retransmissions
+            return
+        self._take(producer, stream, packet, payload[2:], now, payload[0] << 8 | payload[1])
+
+    def _take(
+        self,
+        producer: Producer,
+        stream: Stream,
+        packet: RtpPacket,
+        payload: memoryview,
+        now: float,
+        recovered: int | None = None,
+    ) -> None:
+        fresh = stream.packets == 0
+        stored, missing = stream.receive(packet, payload, now, recovered)
+        if missing and stream.ssrc is not None:
+            self._ask_again(stream, missing)
+        if stored is None:
+            return
+        if fresh and stream.kind == "video" and not stored.info.keyframe:
+            self.ask_keyframe(stream, "room", now)
+        if not producer.pending:
+            self._dirty(producer)
+        producer.pending.append((stream, stored))
+
+    # -- what it hears of the room ----------------------------------------------------------------------
+
+    def _ask_again(self, stream: Stream, sequences: tuple[int, ...]) -> None:
+        if stream.ssrc is not None:
+            stream.nacks_sent += len(sequences)
+            self.transport.send_rtcp(rtcp.nack(self._ssrc, stream.ssrc, sequences))
+
+    def ask_keyframe(self, stream: Stream, requester: str, now: float) -> None:
+        """Ask the publisher for a keyframe of one stream, unless that was just done."""
+        if stream.ssrc is not None and stream.keyframes.request(requester, now):
+            self._send_pli(stream)
+
+    def _send_pli(self, stream: Stream) -> None:
+        if stream.ssrc is not None:
+            stream.plis_sent += 1
+            self.transport.send_rtcp(rtcp.pli(self._ssrc, stream.ssrc))
+
+    def on_rtcp(self, buffer: memoryview, length: int, now: float) -> None:
+        """Take a compound RTCP packet, decrypted."""
+        try:
+            packets = rtcp.parse_rtcp(bytes(buffer[:length]))
+        except rtcp.MalformedRtcp:
+            self.drops.add(Drop.BAD_RTCP)
+            return
+        for packet in packets:
+            if isinstance(packet, rtcp.ReceiverReport):
+                self._on_blocks(packet.blocks, now)
+            elif isinstance(packet, rtcp.SenderReport):
+                self._on_sender_report(packet, now)
+                self._on_blocks(packet.blocks, now)
+            elif isinstance(packet, rtcp.Nack):
+                consumer = self.consumers.get(packet.media)
+                if consumer is not None:
+                    consumer.resend(packet.sequences, now)
+            elif isinstance(packet, rtcp.Pli):
+                self._on_keyframe_request(packet.media, now)
+            elif isinstance(packet, rtcp.Fir):
+                for ssrc, _ in packet.entries:
+                    self._on_keyframe_request(ssrc, now)
+            elif isinstance(packet, rtcp.Remb):
+                for ssrc in packet.ssrcs:
+                    if ssrc in self.consumers:
+                        self.consumers[ssrc].estimate_bps = packet.bitrate
+
+    def _on_blocks(self, blocks: tuple[rtcp.ReportBlock, ...], now: float) -> None:
+        middle = rtcp.middle_32(self._clock(now))
+        for block in blocks:
+            consumer = self.consumers.get(block.ssrc)
+            if consumer is not None and consumer.producer is not None:
+                consumer.report(block, middle, consumer.producer.clock_rate, now)
+
+    def _on_sender_report(self, report: rtcp.SenderReport, now: float) -> None:
+        route = self._routes.get(report.ssrc)
+        if route is None:
+            return
+        stream = route[0].by_rid(route[1])
+        if stream is None or route[2] or stream.ssrc != report.ssrc:
+            return
+        stream.reception.sender_report(report.ntp, report.rtp, now)
+        self._clock_offsets.append(self._clock(now) - report.ntp)
+        del self._clock_offsets[:-CLOCK_MEMORY]
+
+    def _on_keyframe_request(self, ssrc: int, now: float) -> None:
+        consumer = self.consumers.get(ssrc)
+        if consumer is not None:
+            consumer.plis += 1
+            self.on_keyframe_wanted(consumer, now)
+
+    on_keyframe_wanted: Callable[[Consumer, float], None] = staticmethod(lambda consumer, now: None)
+
+    # -- in time ----------------------------------------------------------------------------------------
+
+    def tick(self, now: float) -> None:
+        """Send what is due: NACKs again, transport-cc feedback, keyframe requests, reports."""
+        if self.transport.state != "connected":
+            return
+        if self.producers:
+            if now >= self._next_nack:
+                self._next_nack = now + NACK_S
+                self._repeat(now)
+            if self.transport_cc and now >= self._next_feedback:
+                self._next_feedback = now + FEEDBACK_S
+                for packet in self._recorder.build(self._ssrc, self._last_media_ssrc):
+                    self.transport.send_rtcp(packet)
+        if now >= self._next_report:
+            # every client at its own moment: a room full of reports at once would be a burst
+            self._next_report = now + REPORT_S * (0.9 + (hash(self.id) % 256) / 1280)
+            self._report(now)
+
+    def _repeat(self, now: float) -> None:
+        for producer in self.producers.values():
+            if producer.kind != "video":
+                continue
+            for stream in producer.streams:
+                missing = stream.nack.due(now, self.transport_rtt)
+                if missing:
+                    self._ask_again(stream, missing)
+                if stream.nack.overflow:
+                    self.ask_keyframe(stream, "room", now)
+                if stream.keyframes.due(now):
+                    self._send_pli(stream)
+
+    @property
+    def transport_rtt(self) -> float:
+        """Round trip to the client in seconds, as far as known."""
+        known = [consumer.rtt_s for consumer in self.consumers.values() if consumer.rtt_s is not None]
+        return max(min(known), 0.02) if known else 0.1
+
+    def _report(self, now: float) -> None:
+        blocks = []
+        received: list[int] = []
+        worst = 0.0
+        for producer in self.producers.values():
+            for stream in producer.streams:
+                if stream.ssrc is not None and stream.packets:
+                    block = stream.reception.report(stream.ssrc, now)
+                    worst = max(worst, block.fraction_lost / 256)
+                    blocks.append(block)
+                    received.append(stream.ssrc)
+        if received and not self.transport_cc:
+            # a sender without transport-cc only knows this bound: open, and lowered by loss as Galene does
+            if worst > 0.1:
+                self.remb_bps = max(int(self.remb_bps * (1 - worst / 2)), MIN_REMB_BPS)
+            elif worst < 0.02:
+                self.remb_bps = min(int(self.remb_bps * 1.05), REMB_BPS)
+        parts = [self._sender_report(ssrc, consumer, now) for ssrc, consumer in self.consumers.items()]
+        parts = [part for part in parts if part]
+        if blocks or not parts:
+            parts.append(rtcp.receiver_report(self._ssrc, blocks))
+        if received and not self.transport_cc:
+            parts[-1] += rtcp.remb(self._ssrc, self.remb_bps, received)
+        description = rtcp.sdes(self._ssrc, self.cname)
+        packet = b""
+        for part in parts:
+            if packet and len(packet) + len(part) + len(description) > COMPOUND_LIMIT:
+                self.transport.send_rtcp(packet + description)
+                packet = b""
+            packet += part
+        self.transport.send_rtcp(packet + description)
+
+    def _sender_report(self, ssrc: int, consumer: Consumer, now: float) -> bytes:
+        producer, row = consumer.producer, consumer.row
+        if producer is None or row is None or not consumer.flowing():
+            return b""
+        fanout = producer.fanout
+        stream = producer.streams[int(fanout.current[row])]
+        ntp = self._clock(now)
+        offset = producer.clock_offset()
+        rtp = stream.reception.rtp_at(ntp - offset) if offset is not None else None
+        if rtp is None:
+            rtp = stream.last_timestamp + int((now - stream.last_arrival) * stream.clock_rate)
+        return rtcp.sender_report(
+            ssrc,
+            ntp,
+            (rtp + int(fanout.timestamp_offset[row])) & 0xFFFFFFFF,
+            int(fanout.packets[row]),
+            int(fanout.octets[row]),
+        )
+
+    def clock_offset(self) -> int | None:
+        """What to add to this client's NTP time to have the room's, by its fastest recent report."""
+        return min(self._clock_offsets) if self._clock_offsets else None

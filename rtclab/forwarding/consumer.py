@@ -1,0 +1,169 @@
+"""What one viewer gets of one producer: its row in the fan-out, its choice of layer, its feedback."""
+
+from __future__ import annotations
+
+from ..rtp.drops import Drop, Drops
+from ..rtp.rtcp import ReportBlock
+from .columns import Continuation, Header
+from .layers import Layer, LayerSelector, Reason
+from .producer import Producer
+
+MAX_RESENDS = 3
+RESEND_MEMORY = 512
+
+
+class Consumer:
+    """One viewer of one track.
+
+    A consumer belongs to an m-line of its client and keeps its SSRC for as long as that lives: pointed
+    at another producer it goes on with the next numbers, so the receiver sees one stream that never
+    breaks.
+
+    Parameters
+    ----------
+    client_id : str
+        Whose it is.
+    mid : str
+        The client's m-line.
+    header : Header
+        The viewer's own header bytes.
+    path : int
+        The client's row in the path table.
+    """
+
+    def __init__(self, client_id: str, mid: str, header: Header, path: int) -> None:
+        self.client_id = client_id
+        self.mid = mid
+        self.header = header
+        self.path = path
+        self.producer: Producer | None = None
+        self.row: int | None = None
+        self.selector = LayerSelector()
+        self.temporal: int | None = None
+        self.reason: Reason | None = None
+        self.supported = True
+        self.drops = Drops()
+        self.rtt_s: float | None = None
+        self.loss_fraction: float | None = None
+        self.packets_lost = 0
+        self.jitter_s: float | None = None
+        self.estimate_bps: int | None = None
+        self.nacks = 0
+        self.plis = 0
+        self.bitrate_bps = 0.0
+        self._continuation: Continuation | None = None
+        self._resent: dict[int, tuple[float, int]] = {}
+        self._sampled: tuple[float, int] | None = None
+
+    def attach(self, producer: Producer, header: Header) -> None:
+        """Point this consumer at a producer."""
+        self.detach()
+        self.producer = producer
+        self.header = header
+        self.row = producer.fanout.add(self.path, header, self._continuation)
+        producer.fanout.limit_temporal(self.row, self.temporal)
+
+    def detach(self) -> None:
+        """Get nothing more, and remember the numbers to go on from."""
+        if self.producer is not None and self.row is not None:
+            self._continuation = self.producer.fanout.remove(self.row)
+        self.producer = None
+        self.row = None
+        self._resent.clear()
+
+    def limit_temporal(self, temporal: int | None) -> None:
+        """Ask for temporal layers up to `temporal` only (None: all)."""
+        self.temporal = temporal
+        if self.producer is not None and self.row is not None:
+            self.producer.fanout.limit_temporal(self.row, temporal)
+
+    @property
+    def current_rid(self) -> str | None:
+        """The rid that is forwarded now; None for nothing or for a track without simulcast."""
+        return self._rid("current")
+
+    @property
+    def target_rid(self) -> str | None:
+        """The rid that shall be forwarded from its next keyframe on."""
+        return self._rid("target")
+
+    def _rid(self, column: str) -> str | None:
+        if self.producer is None or self.row is None:
+            return None
+        index = int(getattr(self.producer.fanout, column)[self.row])
+        return self.producer.streams[index].rid if index >= 0 else None
+
+    def flowing(self) -> bool:
+        """Whether a stream is forwarded now."""
+        return (
+            self.producer is not None and self.row is not None and self.producer.fanout.current[self.row] >= 0
+        )
+
+    def decide(self, now: float) -> int | None:
+        """Choose a layer; returns the stream to ask a keyframe of, or None."""
+        producer, row = self.producer, self.row
+        if producer is None or row is None:
+            return None
+        if not self.supported:
+            self.reason = Reason.CODEC_NOT_SUPPORTED
+            return None
+        layers = [
+            Layer(stream.index, stream.rid, stream.height, stream.alive(now)) for stream in producer.by_size()
+        ]
+        choice = self.selector.choose(layers)
+        fanout = producer.fanout
+        self.reason = Reason.MUTED if producer.muted else choice.reason
+        if choice.index is None:
+            return None
+        if fanout.target[row] != choice.index and fanout.aim(row, choice.index, now):
+            return choice.index
+        if fanout.current[row] != choice.index:
+            if not self.flowing():
+                self.reason = Reason.WAITING_FOR_KEYFRAME
+            return choice.index
+        return None
+
+    def report(self, block: ReportBlock, now_ntp_middle: int, clock_rate: int, now: float) -> None:
+        """Take a report block of the viewer about what it got (RFC 3550 section 6.4.1)."""
+        self.loss_fraction = block.fraction_lost / 256
+        self.packets_lost = block.lost
+        self.jitter_s = block.jitter / clock_rate
+        if block.lsr:
+            rtt = (now_ntp_middle - block.lsr - block.dlsr) & 0xFFFFFFFF
+            if rtt < 0x80000000:
+                self.rtt_s = rtt / 65536
+        if self.producer is not None:
+            self.selector.loss(self.loss_fraction, len(self.producer.streams), now)
+
+    def resend(self, sequences: tuple[int, ...], now: float) -> None:
+        """Answer a NACK; what is not resent is counted with its reason."""
+        self.nacks += len(sequences)
+        producer, row = self.producer, self.row
+        if producer is None or row is None or self.header.rtx_payload_type is None:
+            self.drops.add(Drop.RTX_UNKNOWN, len(sequences))
+            return
+        for sequence in sequences:
+            found = producer.fanout.find(row, sequence)
+            if found is None:
+                self.drops.add(Drop.RTX_TOO_OLD)
+                continue
+            when, times = self._resent.get(sequence, (-1e9, 0))
+            if now - when < min(self.rtt_s or 0.05, 0.2):
+                self.drops.add(Drop.RTX_TOO_SOON)
+            elif times >= MAX_RESENDS:
+                self.drops.add(Drop.RTX_TOO_OFTEN)
+            else:
+                self._resent.pop(sequence, None)
+                self._resent[sequence] = now, times + 1
+                if len(self._resent) > RESEND_MEMORY:
+                    del self._resent[next(iter(self._resent))]
+                producer.fanout.retransmit(row, sequence, found, now)
+
+    def sample(self, now: float) -> None:
+        """Update `bitrate_bps` from what was sent since the last call."""
+        octets = 0
+        if self.producer is not None and self.row is not None:
+            octets = int(self.producer.fanout.octets[self.row])
+        if self._sampled is not None and now > self._sampled[0]:
+            self.bitrate_bps = max(octets - self._sampled[1], 0) * 8 / (now - self._sampled[0])
+        self._sampled = now, octets

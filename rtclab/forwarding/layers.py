@@ -1,0 +1,128 @@
+"""Which layer does a viewer get, and why not more?
+
+The viewer picks a layer, or ``auto``. ``auto`` follows the size of its view: the smallest layer that is
+at least as high as the view. Loss caps it: above 10 % one layer less, then no step up until loss has
+stayed below 2 % for ten seconds (the rule of libwebrtc's loss-based controller, RFC 8698 names the same
+bounds; a real estimator takes its place later). A layer that its publisher does not send at the moment
+is never chosen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+HIGH_LOSS = 0.10
+LOW_LOSS = 0.02
+STEP_DOWN_S = 2.0
+STEP_UP_S = 10.0
+
+
+class Reason(str, Enum):
+    """Why a viewer gets less than it could, or nothing."""
+
+    PUBLISHER_SENDS_NOTHING = "publisher_sends_nothing"
+    MUTED = "muted"
+    HIDDEN = "hidden"
+    CODEC_NOT_SUPPORTED = "codec_not_supported"
+    WAITING_FOR_KEYFRAME = "waiting_for_keyframe"
+    LAYER_NOT_SENT = "layer_not_sent"
+    VIEW_SIZE = "view_size"
+    LOSS = "loss"
+    PICKED = "picked"
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One stream as the selector sees it: its place, name, picture height in pixels, and whether it
+    flows."""
+
+    index: int
+    rid: str | None
+    height: int | None
+    alive: bool
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The stream chosen (None: nothing can be sent) and the reason if it is not the best one."""
+
+    index: int | None
+    reason: Reason | None
+
+
+class LayerSelector:
+    """The choice for one viewer of one track.
+
+    Attributes
+    ----------
+    picked : str
+        ``"auto"`` or a rid.
+    view_height : int or None
+        Height of the view in device pixels; None while the client has not said.
+    visible : bool
+        Whether anybody can see the view.
+    """
+
+    def __init__(self) -> None:
+        self.picked = "auto"
+        self.view_height: int | None = None
+        self.visible = True
+        self._cap: int | None = None  # how many layers loss allows; None: all
+        self._changed = -1e9
+        self._good_since: float | None = None
+
+    def loss(self, fraction: float, layers: int, now: float) -> None:
+        """Take a loss report of the viewer.
+
+        Parameters
+        ----------
+        fraction : float
+            Fraction lost since the report before, 0..1.
+        layers : int
+            How many layers the track has.
+        now : float
+            Seconds.
+        """
+        if fraction > HIGH_LOSS:
+            self._good_since = None
+            if now - self._changed >= STEP_DOWN_S:
+                self._cap = max((layers if self._cap is None else self._cap) - 1, 1)
+                self._changed = now
+        elif fraction < LOW_LOSS:
+            if self._good_since is None:
+                self._good_since = now
+            if self._cap is not None and now - max(self._good_since, self._changed) >= STEP_UP_S:
+                self._cap += 1
+                self._changed = now
+                if self._cap >= layers:
+                    self._cap = None
+        else:
+            self._good_since = None
+
+    def choose(self, layers: list[Layer]) -> Choice:
+        """Choose among `layers`, given from the smallest to the largest."""
+        alive = [layer for layer in layers if layer.alive]
+        if not alive:
+            return Choice(None, Reason.PUBLISHER_SENDS_NOTHING)
+        if self.picked != "auto":
+            for layer in alive:
+                if layer.rid == self.picked:
+                    return Choice(layer.index, None if layer is alive[-1] else Reason.PICKED)
+            below = [layer.rid for layer in layers]
+            place = below.index(self.picked) if self.picked in below else len(layers)
+            lower = [layer for layer in layers[:place] if layer.alive]
+            return Choice((lower or alive)[-1 if lower else 0].index, Reason.LAYER_NOT_SENT)
+        if not self.visible:
+            return Choice(alive[0].index, Reason.HIDDEN if len(alive) > 1 else None)
+        chosen = alive[-1]
+        reason = None
+        if self.view_height is not None:
+            fitting = [layer for layer in alive if layer.height is None or layer.height >= self.view_height]
+            if fitting and fitting[0] is not chosen:
+                chosen, reason = fitting[0], Reason.VIEW_SIZE
+        if self._cap is not None:
+            allowed = alive[: self._cap]
+            if chosen not in allowed:
+                chosen, reason = allowed[-1], Reason.LOSS
+        return Choice(chosen.index, reason)

@@ -1,0 +1,95 @@
+"""A track that a client sends into the room: its streams (one for each layer) and its viewers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..transport.batch import SendBatch
+from .fanout import Fanout
+from .store import Packet
+from .stream import Stream
+
+
+class Producer:
+    """One published track.
+
+    Parameters
+    ----------
+    id : str
+        Track id, unique in the room.
+    kind : str
+        ``"audio"`` or ``"video"``.
+    codec : str
+        Encoding name, for instance ``"VP8"``.
+    clock_rate : int
+        Hz.
+    payload_type, rtx_payload_type : int or None
+        As negotiated with the publisher.
+    rids : tuple of str
+        Simulcast streams in the order of the offer, lowest first; empty without simulcast.
+    batch : SendBatch
+        The way out for its viewers.
+    """
+
+    def __init__(
+        self,
+        id: str,  # the word of the wire
+        kind: str,
+        codec: str,
+        clock_rate: int,
+        payload_type: int,
+        rtx_payload_type: int | None,
+        rids: tuple[str, ...],
+        batch: SendBatch,
+    ) -> None:
+        self.id = id
+        self.kind = kind
+        self.codec = codec
+        self.clock_rate = clock_rate
+        self.payload_type = payload_type
+        self.rtx_payload_type = rtx_payload_type
+        self.muted = False
+        self.closed = False
+        self.streams = [
+            Stream(index, rid, codec, clock_rate, kind) for index, rid in enumerate(rids or (None,))
+        ]
+        self.fanout = Fanout(batch, self.streams)
+        self.pending: list[tuple[Stream, Packet]] = []
+        # what to add to the publisher's NTP clock to have the room's, once its sender reports tell
+        self.clock_offset: Callable[[], int | None] = lambda: None
+
+    def by_rid(self, rid: str | None) -> Stream | None:
+        """The stream of a rid; without simulcast the only one."""
+        if len(self.streams) == 1 and self.streams[0].rid is None:
+            return self.streams[0]
+        return next((stream for stream in self.streams if stream.rid == rid), None)
+
+    def bind(self, stream: Stream, ssrc: int) -> Stream:
+        """Note the SSRC of a stream; another than before makes it a new stream in the same place."""
+        if stream.ssrc is not None and stream.ssrc != ssrc:
+            stream = Stream(stream.index, stream.rid, self.codec, self.clock_rate, self.kind)
+            self.streams[stream.index] = stream
+            self.fanout.restart(stream.index)
+        stream.ssrc = ssrc
+        return stream
+
+    def by_size(self) -> list[Stream]:
+        """Its streams from the smallest picture to the largest; unknown sizes as offered."""
+        return sorted(
+            self.streams, key=lambda stream: ((stream.width or 0) * (stream.height or 0), stream.index)
+        )
+
+    def forward(self, now: float) -> None:
+        """Send everything that is pending to the viewers."""
+        pending, self.pending = self.pending, []
+        start = 0
+        while start < len(pending):
+            stream = pending[start][0]
+            end = start + 1
+            while end < len(pending) and pending[end][0] is stream:
+                end += 1
+            self.fanout.forward(stream, [packet for _, packet in pending[start:end]], now)
+            start = end
+
+    def __repr__(self) -> str:
+        return f"<Producer {self.id} {self.codec} {len(self.streams)} streams {len(self.fanout)} viewers>"

@@ -1,0 +1,184 @@
+"""One incoming encoding of a track: an SSRC, its reception, its losses, its keyframes.
+
+A simulcast publisher sends several streams of one track (one for each ``rid``); any other publisher
+sends one. Everything here is per SSRC: sequence space, NACK list, keyframe requests and packet store
+(aiortc keeps one for each receiver, which three layers would confuse).
+"""
+
+from __future__ import annotations
+
+from ..rtp.drops import Drop, Drops
+from ..rtp.nack import NackGenerator
+from ..rtp.packet import RtpPacket
+from ..rtp.payload import MalformedPayload, PayloadInfo, describer, vp8
+from ..rtp.reception import Reception
+from .keyframes import KeyframeRequests
+from .store import PAYLOAD_LIMIT, Packet, PacketStore
+
+VIDEO_PACKETS = 1024  # two seconds at 5 Mbit/s
+AUDIO_PACKETS = 128
+ALIVE_S = 2.5  # a screen share may send one frame in two seconds
+
+
+class Stream:
+    """State of one incoming SSRC.
+
+    Parameters
+    ----------
+    index : int
+        Its place among the streams of the producer.
+    rid : str or None
+        RTP stream id (RFC 8851); None without simulcast.
+    codec : str
+        Encoding name, for instance ``"VP8"``.
+    clock_rate : int
+        RTP clock in Hz.
+    kind : str
+        ``"audio"`` or ``"video"``.
+    """
+
+    def __init__(self, index: int, rid: str | None, codec: str, clock_rate: int, kind: str) -> None:
+        self.index = index
+        self.rid = rid
+        self.codec = codec
+        self.clock_rate = clock_rate
+        self.kind = kind
+        self.ssrc: int | None = None
+        self.rtx_ssrc: int | None = None
+        self.reception = Reception(clock_rate)
+        self.nack = NackGenerator(0.1)
+        self.keyframes = KeyframeRequests()
+        self.store = PacketStore(VIDEO_PACKETS if kind == "video" else AUDIO_PACKETS)
+        self.drops = Drops()
+        self.width: int | None = None
+        self.height: int | None = None
+        self.keyframe_sequence: int | None = None
+        self.keyframe_arrival = 0.0
+        self.keyframe_count = 0
+        self.highest_temporal = 0
+        self.first_arrival: float | None = None
+        self.last_arrival = -1e9
+        self.last_timestamp = 0
+        self.packets = 0
+        self.bytes = 0
+        self.frames = 0
+        self.recovered = 0
+        self.nacks_sent = 0
+        self.plis_sent = 0
+        self.bitrate_bps = 0.0
+        self.fps = 0.0
+        self._sampled: tuple[float, int, int] | None = None
+        self._describe = describer(codec)
+        self._is_vp8 = codec.upper() == "VP8"
+
+    def alive(self, now: float) -> bool:
+        """Whether packets came lately."""
+        return now - self.last_arrival < ALIVE_S
+
+    def receive(
+        self, rtp: RtpPacket, payload: memoryview, now: float, recovered_sequence: int | None = None
+    ) -> tuple[Packet | None, tuple[int, ...]]:
+        """Take in one packet.
+
+        Parameters
+        ----------
+        rtp : RtpPacket
+            The parsed header.
+        payload : memoryview
+            The payload; copied before this returns.
+        now : float
+            Arrival, in seconds.
+        recovered_sequence : int, optional
+            Original sequence number when the packet came as a retransmission.
+
+        Returns
+        -------
+        tuple
+            The stored packet, or None if it was dropped (counted in `drops`), and the sequence numbers
+            to ask for at once (RFC 4585 NACK).
+        """
+        sequence = self._sequence(rtp, now, recovered_sequence)
+        if sequence is None:
+            return None, ()
+        length = len(payload)
+        if length > PAYLOAD_LIMIT:
+            self.drops.add(Drop.TOO_LONG)
+            return None, ()
+        if length:
+            try:
+                info = self._describe(payload)
+            except MalformedPayload:
+                self.drops.add(Drop.BAD_PAYLOAD)
+                return None, ()
+        else:
+            info = PADDING
+        data: bytes | memoryview = payload
+        if info.picture_id is not None and not self._is_vp8:
+            # only VP8's numbers are rewritten, so only its temporal layers can be left out
+            info.picture_id = info.tl0 = None
+            info.temporal_id = 0
+        elif info.picture_id_bits == 7:
+            data = vp8.widen(bytes(payload), info)
+            info = self._describe(data)
+        packet = self.store.put(sequence, rtp.timestamp, rtp.marker, data, info, now)
+        if packet is None:
+            self.drops.add(
+                Drop.DUPLICATE if sequence > self.store.newest - self.store.capacity else Drop.TOO_OLD
+            )
+            return None, ()
+        missing = self.nack.receive(sequence, info.keyframe, now) if self.kind == "video" else ()
+        self._count(packet, now, recovered_sequence is not None)
+        return packet, missing
+
+    def _sequence(self, rtp: RtpPacket, now: float, recovered: int | None) -> int | None:
+        """The extended sequence number; a retransmission is not counted as received (RFC 4588)."""
+        if recovered is not None:
+            highest = self.reception.highest
+            if highest is None:
+                self.drops.add(Drop.TOO_OLD)
+                return None
+            distance = (recovered - highest) & 0xFFFF
+            return highest + (distance if distance < 0x8000 else distance - 0x10000)
+        sequence = self.reception.receive(rtp.sequence, rtp.timestamp, now)
+        if sequence is None:
+            self.drops.add(Drop.TOO_OLD)
+        return sequence
+
+    def _count(self, packet: Packet, now: float, recovered: bool) -> None:
+        self.packets += 1
+        self.bytes += packet.length
+        self.recovered += recovered
+        if self.first_arrival is None:
+            self.first_arrival = now
+        if not packet.length:
+            return
+        if packet.timestamp != self.last_timestamp and packet.sequence == self.store.newest:
+            self.frames += 1
+            self.last_timestamp = packet.timestamp
+        self.last_arrival = now
+        info = packet.info
+        if info.temporal_id > self.highest_temporal:
+            self.highest_temporal = info.temporal_id
+        if self.kind == "video" and info.keyframe and info.start:
+            self.keyframes.keyframe(now)
+            self.keyframe_count += 1
+            if self.keyframe_sequence is None or packet.sequence > self.keyframe_sequence:
+                self.keyframe_sequence = packet.sequence
+                self.keyframe_arrival = now
+        if info.width:
+            self.width, self.height = info.width, info.height
+
+    def sample(self, now: float) -> None:
+        """Update `bitrate_bps` and `fps` from what came since the last call."""
+        if self._sampled is not None and now > self._sampled[0]:
+            elapsed = now - self._sampled[0]
+            self.bitrate_bps = (self.bytes - self._sampled[1]) * 8 / elapsed
+            self.fps = (self.frames - self._sampled[2]) / elapsed
+        self._sampled = now, self.bytes, self.frames
+
+    def __repr__(self) -> str:
+        size = f" {self.width}x{self.height}" if self.width else ""
+        return f"<Stream {self.rid or self.codec}{size} {self.bitrate_bps / 1000:.0f} kbit/s>"
+
+
+PADDING = PayloadInfo(keyframe=False, start=False)

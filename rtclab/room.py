@@ -1,0 +1,357 @@
+"""`Room`: a media server in this process, and everything a notebook does with it.
+
+Thin: the work is done on the engine's thread by the port (`rtclab.transport`), the router
+(`rtclab.forwarding`) and the signaling server (`rtclab.signaling`). Methods may be called from any
+thread; those that wait have an awaitable twin whose name begins with ``a``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any
+
+import pandas as pd
+
+from .engine import get_engine
+from .errors import Closed, RtclabError
+from .forwarding.router import TICK_S, Router
+from .measure.stats import drops_by_place, stats_frame
+from .participant import Layer, Participant, Track
+from .peers import Peer
+from .signaling.member import Member, Publication
+from .signaling.server import SignalingServer
+from .signaling.trace import SignalingTrace
+from .transport.port import UdpPort
+from .widgets import PublisherWidget, ViewerWidget
+from .widgets.cell import running_cell
+
+VIDEO_CODECS = ("VP8", "H264", "VP9", "AV1")
+
+_rooms = itertools.count(1)
+
+
+class Room:
+    """A room: an SFU in this process on one UDP port.
+
+    Parameters
+    ----------
+    name : str, optional
+        Shown to people; ``"room-1"``, ``"room-2"``, ... by default.
+    udp_port : int, optional
+        The port; 0 lets the system choose.
+    host_candidates : sequence of str, optional
+        IP addresses at which clients reach this machine; by default those of its interfaces.
+    video_codecs : sequence of str, optional
+        Codecs in the order of preference. A publisher gets the first that everybody present can play.
+    ice_servers : sequence of dict, optional
+        STUN and TURN servers (W3C ``RTCIceServer``) that browsers shall use. None by default: nothing
+        leaves the machine unasked.
+
+    Raises
+    ------
+    rtclab.errors.PortBusy
+        The port is in use.
+
+    Examples
+    --------
+    >>> room = rtclab.Room()
+    >>> room.publisher()              # doctest: +SKIP
+    >>> room.viewer()                 # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        name: str | None = None,
+        *,
+        udp_port: int = 0,
+        host_candidates: Sequence[str] | None = None,
+        video_codecs: Sequence[str] = VIDEO_CODECS,
+        ice_servers: Sequence[dict[str, Any]] = (),
+    ) -> None:
+        self.name = name or f"room-{next(_rooms)}"
+        unknown = [codec for codec in video_codecs if codec not in VIDEO_CODECS]
+        if unknown or not video_codecs:
+            raise ValueError(
+                f"video_codecs must be some of {', '.join(VIDEO_CODECS)}, not {list(video_codecs)!r}"
+            )
+        self._engine = get_engine()
+        self._closed = False
+        self._peers: list[Peer] = []
+        self._widgets: dict[tuple[str, ...], PublisherWidget | ViewerWidget] = {}
+        self._tick: asyncio.TimerHandle | None = None
+        self._port = UdpPort.open(udp_port, host_candidates)
+        info = {"id": f"{self.name}@{self._port.port}", "name": self.name, "architecture": "sfu"}
+        loop = self._engine.loop
+        self._router = Router(self._port, time.time() - loop.time())
+        self._server = SignalingServer(info, self._port, self._router, loop.time, video_codecs, ice_servers)
+        self._engine.run(self._start())
+
+    async def _start(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._port.start(loop, lambda: self._router.drained(loop.time()))
+        self._tick = loop.call_later(TICK_S, self._on_tick)
+        self._engine.add(self._close)
+
+    def _on_tick(self) -> None:
+        now = self._engine.loop.time()
+        self._tick = self._engine.loop.call_later(TICK_S, self._on_tick)
+        self._router.tick(now)
+        self._server.tick(now)
+
+    # -- what it is -------------------------------------------------------------------------------------
+
+    @property
+    def architecture(self) -> str:
+        """How the room forwards: ``"sfu"``."""
+        return "sfu"
+
+    @property
+    def udp_port(self) -> int:
+        """The UDP port on which all of the room's media travels."""
+        return self._port.port
+
+    @property
+    def host_candidates(self) -> list[str]:
+        """The room's ICE candidates, as they stand in its answers."""
+        return self._port.candidates()
+
+    @property
+    def signaling(self) -> SignalingTrace:
+        """Every signaling message, both ways, newest last."""
+        return self._server.trace
+
+    @property
+    def closed(self) -> bool:
+        """Whether the room is closed."""
+        return self._closed
+
+    @property
+    def participants(self) -> list[Participant]:
+        """Everybody in the room now."""
+        return self._read(lambda: [self._participant(member) for member in self._server.members.values()])
+
+    @property
+    def tracks(self) -> list[Track]:
+        """Everything that is published now."""
+        return [track for participant in self.participants for track in participant.tracks]
+
+    @property
+    def drops(self) -> dict[str, dict[str, int]]:
+        """Packets dropped so far: at the port and for each participant, by reason."""
+        return self._read(lambda: drops_by_place(self._server))
+
+    def stats(self) -> pd.DataFrame:
+        """Figures of every track and viewer; see `rtclab.measure.stats.stats_frame`."""
+        return self._read(lambda: stats_frame(self._server))
+
+    def _read(self, function: Any) -> Any:
+        """Run `function` between two steps of the engine, so that it sees one moment."""
+        if self._engine.on_engine_thread():
+            return function()
+
+        async def read() -> Any:
+            return function()
+
+        return self._engine.run(read())
+
+    def _participant(self, member: Member) -> Participant:
+        now = self._engine.loop.time()
+        transport = member.transport
+        return Participant(
+            member.id,
+            member.name,
+            member.role,
+            member.state,
+            member.carrier.kind,
+            transport.selected if transport is not None else None,
+            transport.srtp_profile if transport is not None else None,
+            self._router.levels.level(member.id, now),
+            tuple(self._track(member, publication, now) for publication in member.publications.values()),
+        )
+
+    def _track(self, member: Member, publication: Publication, now: float) -> Track:
+        producer = publication.producer
+        layers = tuple(
+            Layer(stream.rid, stream.width, stream.height, stream.fps, stream.bitrate_bps, stream.alive(now))
+            for stream in producer.by_size()
+        )
+        return Track(
+            publication.id,
+            member.name,
+            producer.kind,
+            publication.source,
+            publication.codec.name,
+            producer.muted,
+            layers,
+            len(producer.fanout),
+        )
+
+    # -- browsers ---------------------------------------------------------------------------------------
+
+    def publisher(
+        self, name: str | None = None, source: str = "camera", simulcast: bool = True
+    ) -> PublisherWidget:
+        """A widget in which the browser publishes into this room.
+
+        Nothing is captured before the person presses **Start**. Running the same cell again replaces
+        the widget.
+
+        Parameters
+        ----------
+        name : str, optional
+            The participant's name; ``"guest-1"``, ... by default.
+        source : {"camera", "screen", "pattern"}
+            What is offered first; the person can choose another.
+        simulcast : bool
+            Whether to send three layers.
+        """
+        if source not in ("camera", "screen", "pattern"):
+            raise ValueError(f'source must be "camera", "screen" or "pattern", not {source!r}')
+        self._check_open()
+        widget = PublisherWidget(
+            self._server.connect, name=name, source=source, simulcast=simulcast, room=self.name
+        )
+        self._keep(("publisher", name or ""), widget)
+        return widget
+
+    def viewer(self, of: str | None = None) -> ViewerWidget:
+        """A widget that shows everyone in the room, or one participant.
+
+        Parameters
+        ----------
+        of : str, optional
+            Name of the participant to show.
+        """
+        self._check_open()
+        widget = ViewerWidget(self._server.connect, of=of, room=self.name)
+        self._keep(("viewer", of or ""), widget)
+        return widget
+
+    def _keep(self, key: tuple[str, ...], widget: PublisherWidget | ViewerWidget) -> None:
+        """Remember a widget, and close the one that an earlier run of the same cell made."""
+        key = (running_cell(), *key)
+        former = self._widgets.pop(key, None) if key[0] else None
+        if former is not None:
+            former.close()
+        self._widgets[key if key[0] else (str(id(widget)), *key)] = widget
+
+    # -- headless ---------------------------------------------------------------------------------------
+
+    def join(self, name: str) -> Peer:
+        """Let a headless participant join: a stock aiortc peer in this process, over real ICE, DTLS and
+        UDP.
+
+        Raises
+        ------
+        rtclab.errors.SignalingError
+            Somebody of that name is in the room.
+        """
+        peer = self._new_peer(name)
+        peer.join()
+        self._peers.append(peer)
+        return peer
+
+    async def ajoin(self, name: str) -> Peer:
+        """Awaitable twin of `join`."""
+        peer = self._new_peer(name)
+        await peer.ajoin()
+        self._peers.append(peer)
+        return peer
+
+    def _new_peer(self, name: str) -> Peer:
+        self._check_open()
+        return Peer(self._engine, self._server.connect, name, on_left=self._left)
+
+    def _left(self, peer: Peer) -> None:
+        if peer in self._peers:
+            self._peers.remove(peer)
+
+    def publish(self, source: Any, name: str | None = None) -> Peer:
+        """Publish a source under a name of its own: a function or generator of RGB arrays is a camera.
+
+        Parameters
+        ----------
+        source : TestPattern, File, callable, generator or iterator
+            What to publish; arrays are ``(height, width, 3)`` uint8 RGB.
+        name : str, optional
+            The participant's name; by default that of the function, or of the source's class.
+
+        Returns
+        -------
+        Peer
+            The headless participant that publishes; its `leave` ends it.
+        """
+        stem = name or str(getattr(source, "__name__", type(source).__name__))
+        taken = {participant.name for participant in self.participants}
+        peer = self.join(stem if name or stem not in taken else f"{stem}-{len(taken)}")
+        try:
+            peer.publish(source)
+        except BaseException:
+            peer.leave()
+            raise
+        return peer
+
+    # -- the end ----------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """End the room for everybody and free its port. Closing twice does nothing."""
+        for widget in list(self._widgets.values()):
+            widget.close()
+        self._widgets.clear()
+        if not self._closed and self._engine.running:
+            self._engine.run(self._close(), 10, "closing the room")
+
+    async def aclose(self) -> None:
+        """Awaitable twin of `close`."""
+        for widget in list(self._widgets.values()):
+            widget.close()
+        self._widgets.clear()
+        if not self._closed and self._engine.running:
+            await self._engine.wait(self._close(), 10, "closing the room")
+
+    async def _close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._engine.remove(self._close)
+        if self._tick is not None:
+            self._tick.cancel()
+        await asyncio.gather(*(peer.aleave() for peer in list(self._peers)), return_exceptions=True)
+        self._server.close()
+        self._port.close()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise Closed("this room is closed; make another with rtclab.Room()")
+
+    def __enter__(self) -> Room:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Room:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        if self._closed:
+            return f"<Room {self.name!r} closed>"
+        try:
+            members = self.participants
+        except RtclabError:
+            return f"<Room {self.name!r}>"
+        count = sum(member.role == "participant" for member in members)
+        tracks = sum(len(member.tracks) for member in members)
+        where = f"{self.architecture} on UDP {self.udp_port}"
+        return f"<Room {self.name!r} {where}: {count} participants, {tracks} tracks>"
