@@ -20,6 +20,16 @@ from playwright.sync_api import Locator, Page, expect
 START_TIMEOUT = 60.0
 CELL_TIMEOUT = 60.0
 
+# A prompt may read [1] before and after a run (restarted kernel): its changes are watched, not its text.
+WATCH_PROMPTS = """(prompts) => {
+  for (const prompt of prompts) {
+    delete prompt.dataset.ran;
+    const observer = new MutationObserver(() => { prompt.dataset.ran = "yes"; observer.disconnect(); });
+    observer.observe(prompt, {childList: true, characterData: true, subtree: true});
+  }
+}"""
+RAISED = re.compile(r"Traceback \(most recent call last\)|Cell In\[\d+\], line \d+")
+
 
 @dataclass(frozen=True)
 class LabServer:
@@ -193,22 +203,31 @@ class Notebook:
         AssertionError
             The cell raised; the message is its traceback.
         """
-        before = self._prompt(cell).inner_text()
         self.start(cell)
-        expect(self._prompt(cell)).not_to_have_text(before, timeout=timeout * 1000)
-        self._finished(cell, timeout)
+        self.finish(cell, timeout)
         return self.text(cell)
 
     def start(self, cell: int) -> None:
-        """Run one cell by keyboard, without waiting."""
+        """Run one cell by keyboard, without waiting; `finish` waits."""
+        self._prompt(cell).evaluate_all(WATCH_PROMPTS)
         self._prompt(cell).click()
         self.page.keyboard.press("Control+Enter")
 
+    def finish(self, cell: int, timeout: float = CELL_TIMEOUT) -> None:
+        """Wait until a cell that was started is done; raises as `run` does."""
+        prompt = self._prompt(cell)
+        expect(prompt).to_have_attribute("data-ran", "yes", timeout=timeout * 1000)
+        expect(prompt).to_have_text(re.compile(r"\[\d+\]:"), timeout=timeout * 1000)
+        errors = self.outputs(cell).filter(has_text=RAISED)
+        if errors.count():
+            raise AssertionError(f"cell {cell} raised:\n{errors.first.inner_text()}")
+
     def run_all(self, timeout: float = CELL_TIMEOUT) -> None:
         """Run > Run All Cells, by menu; waits for each cell and raises as `run` does."""
+        self.cells.locator(".jp-InputPrompt").evaluate_all(WATCH_PROMPTS)
         self.menu("Run", "Run All Cells")
         for cell in range(self.cells.count()):
-            self._finished(cell, timeout)
+            self.finish(cell, timeout)
 
     def restart_kernel(self) -> None:
         """Kernel > Restart Kernel, by menu, confirmed; waits until the new one is idle."""
@@ -236,10 +255,3 @@ class Notebook:
 
     def _prompt(self, cell: int) -> Locator:
         return self.cells.nth(cell).locator(".jp-InputPrompt")
-
-    def _finished(self, cell: int, timeout: float) -> None:
-        prompt = self._prompt(cell)
-        expect(prompt).to_have_text(re.compile(r"\[\d+\]:"), timeout=timeout * 1000)
-        error = self.outputs(cell).filter(has_text="Traceback (most recent call last)")
-        if error.count():
-            raise AssertionError(f"cell {cell} raised:\n{error.first.inner_text()}")

@@ -51,12 +51,16 @@ def test_cells_run_and_widgets_live(lab_page: Open) -> None:
     notebook.set_theme("JupyterLab Light")
 
     notebook.restart_kernel()
+    assert notebook.run(0) == "42"
     notebook.save()
     notebook.open()
-    assert notebook.run(0) == "42"
+    assert notebook.text(0) == "42"
+    notebook.run_all()
 
 
 def test_a_cell_that_raises_fails_the_test(lab_page: Open) -> None:
-    notebook = lab_page(["x = 1", "x / 0"])
+    notebook = lab_page(["x = 1", "x / 0", "x = = 2"])
     with pytest.raises(AssertionError, match="ZeroDivisionError"):
         notebook.run_all()
+    with pytest.raises(AssertionError, match="SyntaxError"):
+        notebook.run(2)
