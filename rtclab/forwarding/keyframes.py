@@ -55,7 +55,7 @@ class KeyframeRequests:
         self._sent_at = float("-inf")
         self._waiting = False  # a request is out, its keyframe has not come
         self._retries = 0
-        self._deferred: float | None = None
+        self._deferred: tuple[float, Hashable] | None = None  # when, and for whom
         self._last_asked: dict[Hashable, float] = {}
 
     def request(self, requester: Hashable, now: float) -> bool:
@@ -86,9 +86,8 @@ class KeyframeRequests:
         self.merged += 1
         if self._waiting:
             self._retries = 0
-        elif self._deferred is None or allowed < self._deferred:
-            self._remember(requester, now)
-            self._deferred = allowed
+        elif self._deferred is None or allowed < self._deferred[0]:
+            self._deferred = allowed, requester
         return False
 
     def due(self, now: float) -> bool:
@@ -96,14 +95,18 @@ class KeyframeRequests:
         when = self.next_due()
         if when is None or now < when:
             return False
-        self._retries = self._retries + 1 if self._deferred is None else 0
+        if self._deferred is None:
+            self._retries += 1
+        else:
+            self._remember(self._deferred[1], now)
+            self._retries = 0
         self._send(now)
         return True
 
     def next_due(self) -> float | None:
         """The time at which `due` will say yes, in seconds; None if nothing is planned."""
         if self._deferred is not None:
-            return self._deferred
+            return self._deferred[0]
         if self._waiting and self._retries < MAX_RETRIES:
             return max(self._sent_at + self._retry, self._sent_at + self._per_source)
         return None

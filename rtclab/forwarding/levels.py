@@ -83,7 +83,7 @@ class AudioLevels:
         return heard.shown
 
     def loudest(self, now: float) -> Hashable | None:
-        """The active speaker, None when nobody speaks; call it a few times a second, it is where that changes."""
+        """The active speaker, None when nobody speaks; changes only when called, so call it often."""
         speaking = {
             key: heard.speaking
             for key, heard in self._voices.items()

@@ -12,7 +12,6 @@ A packet that arrives after it was reported missing is reported again, with all 
 
 from __future__ import annotations
 
-import math
 import struct
 from collections.abc import Sequence
 
@@ -88,7 +87,7 @@ class FeedbackRecorder:
             if arrival is None:
                 missing += 1
                 continue
-            tick = math.floor(arrival * _TICKS_PER_S)
+            tick = round(arrival * _TICKS_PER_S)
             if symbols and (not -0x8000 <= tick - last <= 0x7FFF or size > _MAX_SIZE):
                 packets.append(self._pack(sender_ssrc, media_ssrc, base, reference, symbols, deltas))
                 base = number - missing
