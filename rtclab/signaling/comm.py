@@ -32,10 +32,9 @@ class CommCarrier:
 
     kind: Final = "comm"
 
-    def __init__(self, hub: CommHub, client: str, opened: int) -> None:
+    def __init__(self, hub: CommHub, client: str) -> None:
         self.client = client
-        self.opened = opened
-        self.heard = opened
+        self.heard = 0
         self.quiet_beats = 0
         self.endpoint: Endpoint | None = None
         self._hub: CommHub | None = hub
@@ -82,6 +81,7 @@ class CommHub:
         self._counter = itertools.count()
         self._lock = threading.Lock()
         self._waiting = 0
+        self._beating = False
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
         self.dropped = 0
@@ -131,9 +131,12 @@ class CommHub:
         if len(self._clients) >= MAX_CLIENTS:
             oldest = min(self._clients.values(), key=lambda carrier: (-carrier.quiet_beats, carrier.heard))
             oldest.lose(f"more than {MAX_CLIENTS} pages show this widget")
-        carrier = self._clients[client] = CommCarrier(self, client, next(self._counter))
-        carrier.endpoint = self._connect(carrier)
-        if self._timer is None:
+        carrier = self._clients[client] = CommCarrier(self, client)
+        endpoint = self._connect(carrier)
+        if client in self._clients:  # else the room closed it at once
+            carrier.endpoint = endpoint
+        if not self._beating:
+            self._beating = True
             self._timer = self._engine.loop.call_later(BEAT, self._ask_for_beat)
         return carrier
 
@@ -148,27 +151,26 @@ class CommHub:
         if self._clients.get(carrier.client) is carrier:
             del self._clients[carrier.client]
         carrier._detach()
-        if not self._clients and self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
 
     def _ask_for_beat(self) -> None:
         try:
             self._comm_loop.call_soon_threadsafe(self._engine.call_soon, self._beat)
         except RuntimeError:  # that loop has been closed: nothing more can arrive
+            self._beating = False
             for carrier in list(self._clients.values()):
                 carrier.lose("the kernel's loop has ended")
 
     def _beat(self) -> None:
-        if not self._clients:
-            self._timer = None
-            return
         for carrier in list(self._clients.values()):
             carrier.quiet_beats += 1
             if carrier.quiet_beats >= QUIET_BEATS:
                 carrier.lose("the page has not been heard of for a while")
-        self._timer = self._engine.loop.call_later(BEAT, self._ask_for_beat) if self._clients else None
+        self._beating = bool(self._clients)
+        if self._beating:
+            self._timer = self._engine.loop.call_later(BEAT, self._ask_for_beat)
 
     def _close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
         for carrier in list(self._clients.values()):
             carrier.lose("the widget was closed")

@@ -243,7 +243,9 @@ class Session:
         ice_servers: Sequence[Mapping[str, Any]] = (),
         resumed: bool = False,
     ) -> None:
-        """Let the client in; what was kept while it was lost follows."""
+        """Let a joining client in; what was kept while it was lost follows."""
+        if self.state != "joining":
+            return
         self.state = "joined"
         self._join = None
         self._tracks = [dict(track) for track in tracks]
