@@ -1,0 +1,105 @@
+// @ts-check
+/** From an anywidget model to a client: envelopes over the comm, one client for each model and page, any number of views. */
+
+import { RoomClient } from "./client.js";
+
+const LINGER_MS = 5000;
+
+/** Participants whose media come from this very page: their sound is not played back into the room. */
+const localNames = () => {
+  const key = Symbol.for("rtclab.local-participants");
+  return /** @type {Set<string>} */ ((globalThis[key] ??= new Set()));
+};
+
+export const isLocal = (/** @type {string} */ participant) => localNames().has(participant);
+
+/** @param {string | undefined} participant @param {boolean} here */
+export function noteLocal(participant, here) {
+  if (participant && here) localNames().add(participant);
+  else if (participant) localNames().delete(participant);
+}
+
+/** A random id that also works on insecure pages, which have no crypto.randomUUID. */
+export function randomId() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/** Storage that may be forbidden, as in a sandboxed frame. */
+export const remembered = {
+  /** @param {"session" | "local"} where @param {string} key @returns {string | null} */
+  get(where, key) {
+    try {
+      return (where === "session" ? sessionStorage : localStorage).getItem(`rtclab.${key}`);
+    } catch {
+      return null;
+    }
+  },
+  /** @param {"session" | "local"} where @param {string} key @param {string | null} value */
+  set(where, key, value) {
+    try {
+      const storage = where === "session" ? sessionStorage : localStorage;
+      if (value === null) storage.removeItem(`rtclab.${key}`);
+      else storage.setItem(`rtclab.${key}`, value);
+    } catch {
+      // nothing is remembered then
+    }
+  },
+};
+
+/**
+ * A client on a model's comm.
+ * @param {any} model @param {"participant" | "viewer"} role @returns {{client: RoomClient, close: () => void}}
+ */
+export function clientOn(model, role) {
+  const id = randomId();
+  const key = `session.${model.get("key")}`;
+  const client = new RoomClient({
+    send: (message) => model.send({ client: id, message }),
+    role,
+    name: model.get("name") || null,
+    session: remembered.get("session", key),
+    onSession: (token) => remembered.set("session", key, token),
+  });
+  const onMessage = (/** @type {any} */ content) => {
+    if (content?.client === id) client.receive(content.message);
+  };
+  // a comm that dies says so with this event, and throws at the next message
+  const onLive = () => client.probe();
+  const onLeave = () => client.stop();
+  model.on("msg:custom", onMessage);
+  model.on("comm_live_update", onLive);
+  addEventListener("pagehide", onLeave);
+  return {
+    client,
+    close() {
+      client.stop();
+      model.off("msg:custom", onMessage);
+      model.off("comm_live_update", onLive);
+      removeEventListener("pagehide", onLeave);
+    },
+  };
+}
+
+/** Counts the views of a model, and calls `empty` when the last has been gone for a while: cells are re-run. */
+export class ViewCount {
+  /** @param {() => void} empty */
+  constructor(empty) {
+    this.empty = empty;
+    this.count = 0;
+    /** @type {any} */
+    this.timer = 0;
+  }
+
+  /** @returns {() => void} */
+  add() {
+    this.count += 1;
+    clearTimeout(this.timer);
+    let open = true;
+    return () => {
+      if (!open) return;
+      open = false;
+      this.count -= 1;
+      if (this.count === 0) this.timer = setTimeout(this.empty, LINGER_MS);
+    };
+  }
+}

@@ -1,0 +1,165 @@
+// @ts-check
+/**
+ * One RTCPeerConnection as a set of slots. A slot is a transceiver that sends one of our tracks or receives one of the
+ * room's; a vacated slot is used again for the next track of its kind, so the session description stays short.
+ */
+
+/**
+ * @typedef {object} Sending
+ * @property {"audio" | "video"} kind
+ * @property {string} source "camera", "microphone", "screen", ...
+ * @property {MediaStreamTrack | null} media null while the camera is off
+ * @property {boolean} muted
+ * @property {RTCRtpEncodingParameters[]} encodings one for each simulcast layer
+ * @property {number} [width] @property {number} [height]
+ *
+ * @typedef {object} Slot
+ * @property {RTCRtpTransceiver} transceiver
+ * @property {"send" | "receive"} direction
+ * @property {"audio" | "video"} kind
+ * @property {string | null} key name of the Sending or id of the room's track; null when vacant
+ * @property {number} layers
+ * @property {string | null} track id the room gave to what we send, or the id of what we receive
+ */
+
+export class PeerLink {
+  /**
+   * @param {RTCIceServer[]} iceServers
+   * @param {(mid: string | null, candidate: string) => void} onCandidate
+   * @param {(link: PeerLink) => void} onState
+   */
+  constructor(iceServers, onCandidate, onState) {
+    this.pc = new RTCPeerConnection({ iceServers, bundlePolicy: "max-bundle" });
+    /** @type {Slot[]} */
+    this.slots = [];
+    /** One stream for all we send: audio and video of one stream are kept in sync. */
+    this.stream = new MediaStream();
+    this.pc.onicecandidate = ({ candidate }) => {
+      if (candidate?.candidate) onCandidate(candidate.sdpMid, candidate.candidate);
+    };
+    this.pc.oniceconnectionstatechange = this.pc.onconnectionstatechange = () => onState(this);
+  }
+
+  /**
+   * Makes the slots agree with what is to be sent and received.
+   * @param {Map<string, Sending>} sending
+   * @param {Map<string, "audio" | "video">} wanted
+   */
+  async arrange(sending, wanted) {
+    for (const slot of this.slots) {
+      if (slot.key === null) continue;
+      if (slot.direction === "receive") {
+        if (!wanted.has(slot.key)) slot.key = slot.track = null;
+      } else if (sending.get(slot.key)?.encodings.length !== slot.layers) {
+        slot.key = slot.track = null;
+        slot.transceiver.direction = "inactive";
+        await slot.transceiver.sender.replaceTrack(null);
+      }
+    }
+    for (const [key, item] of sending) await this.#send(key, item);
+    for (const [id, kind] of wanted) this.#receive(id, kind);
+    if (!this.slots.length) {
+      // nothing to watch yet: connect anyway, so that the first frame comes at once when somebody publishes
+      this.#receive(null, "video");
+      this.#receive(null, "audio");
+    }
+  }
+
+  /** @param {string} key @param {Sending} item */
+  async #send(key, item) {
+    const layers = item.encodings.length;
+    const slot =
+      this.slots.find((s) => s.direction === "send" && s.key === key) ??
+      this.slots.find((s) => s.direction === "send" && s.key === null && s.kind === item.kind && s.layers === layers);
+    if (!slot) {
+      const transceiver = this.pc.addTransceiver(item.media ?? item.kind, {
+        direction: "sendonly",
+        streams: [this.stream],
+        sendEncodings: item.encodings,
+      });
+      this.slots.push({ transceiver, direction: "send", kind: item.kind, key, layers, track: null });
+      return;
+    }
+    slot.key = key;
+    slot.transceiver.direction = "sendonly";
+    const { sender } = slot.transceiver;
+    if (sender.track === item.media) return;
+    await sender.replaceTrack(item.media);
+    const parameters = sender.getParameters();
+    parameters.encodings.forEach((encoding, i) => Object.assign(encoding, { maxBitrate: item.encodings[i].maxBitrate }));
+    await sender.setParameters(parameters).catch(() => {}); // keeps the former bitrates, which still work
+  }
+
+  /** @param {string | null} id @param {"audio" | "video"} kind */
+  #receive(id, kind) {
+    if (id !== null && this.slots.some((s) => s.direction === "receive" && s.key === id)) return;
+    const vacant = this.slots.find((s) => s.direction === "receive" && s.key === null && s.kind === kind);
+    if (vacant && id !== null) {
+      vacant.key = id;
+      return;
+    }
+    const transceiver = this.pc.addTransceiver(kind, { direction: "recvonly" });
+    this.slots.push({ transceiver, direction: "receive", kind, key: id, layers: 0, track: null });
+  }
+
+  /** @param {Map<string, Sending>} sending @returns {Promise<{sdp: string, tracks: object[]}>} */
+  async offer(sending) {
+    await this.pc.setLocalDescription(await this.pc.createOffer());
+    const tracks = [];
+    for (const slot of this.slots) {
+      const { mid } = slot.transceiver;
+      const item = slot.key === null ? undefined : sending.get(slot.key);
+      if (slot.direction === "receive") tracks.push({ mid, direction: "receive", track: slot.key });
+      else if (item) {
+        const { source, muted, width, height } = item;
+        tracks.push({ mid, direction: "send", source, muted, ...(width && height ? { width, height } : {}) });
+      }
+    }
+    return { sdp: this.pc.localDescription?.sdp ?? "", tracks };
+  }
+
+  /**
+   * @param {string} sdp @param {{mid: string, track: string | null}[]} tracks
+   * @param {{mid: string, code: string, message: string}[]} rejected
+   * @returns {Promise<{key: string, code: string, message: string}[]>} what the room refused
+   */
+  async answer(sdp, tracks, rejected) {
+    await this.pc.setRemoteDescription({ type: "answer", sdp });
+    const given = new Map(tracks.map(({ mid, track }) => [mid, track]));
+    const refused = new Map(rejected.map((item) => [item.mid, item]));
+    const failures = [];
+    for (const slot of this.slots) {
+      const mid = slot.transceiver.mid ?? "";
+      const refusal = refused.get(mid);
+      if (refusal && slot.key !== null) failures.push({ ...refusal, key: slot.key });
+      if (slot.direction === "receive" && refusal) slot.key = null;
+      slot.track = slot.direction === "receive" ? slot.key : (given.get(mid) ?? slot.track);
+    }
+    this.slots = this.slots.filter((slot) => slot.transceiver.currentDirection !== "stopped");
+    return failures;
+  }
+
+  async rollback() {
+    if (this.pc.signalingState === "have-local-offer") await this.pc.setLocalDescription({ type: "rollback" });
+    this.slots = this.slots.filter((slot) => this.pc.getTransceivers().includes(slot.transceiver));
+  }
+
+  /** The room's tracks that are negotiated now. @returns {Map<string, MediaStreamTrack>} */
+  get remote() {
+    const remote = new Map();
+    for (const slot of this.slots) {
+      if (slot.direction === "receive" && slot.track !== null) remote.set(slot.track, slot.transceiver.receiver.track);
+    }
+    return remote;
+  }
+
+  /** @param {string} key @returns {string | null} the id the room gave to the track we send under `key` */
+  sentTrack(key) {
+    return this.slots.find((s) => s.direction === "send" && s.key === key)?.track ?? null;
+  }
+
+  close() {
+    this.pc.onicecandidate = this.pc.oniceconnectionstatechange = this.pc.onconnectionstatechange = null;
+    this.pc.close();
+  }
+}

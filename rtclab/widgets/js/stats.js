@@ -1,0 +1,154 @@
+// @ts-check
+/** getStats made short: one row of figures for each track, as rates over the time since the previous report. */
+
+/**
+ * @typedef {Record<string, any>} Row units are in the names
+ * @typedef {object} Summary
+ * @property {number} at seconds
+ * @property {Map<string, Row>} rows by the room's track id
+ * @property {number | null} rtt seconds, of the selected candidate pair
+ * @property {number | null} available bit/s, the estimate for what may be sent
+ * @property {number} bytes both ways, to see whether media flows
+ * @property {Map<string, Row>} raw counters for the next call
+ */
+
+/**
+ * @param {RTCStatsReport | Map<string, any>} report
+ * @param {Map<string, {track: string, kind: string, key: string}>} byMid which track each m-line carries
+ * @param {Summary | null} previous
+ * @returns {Summary}
+ */
+export function summarise(report, byMid, previous) {
+  /** @type {Summary} */
+  const summary = { at: 0, rows: new Map(), rtt: null, available: null, bytes: 0, raw: new Map() };
+  /** @type {Map<string, any>} */
+  const remote = new Map();
+  for (const item of report.values()) {
+    summary.at = Math.max(summary.at, item.timestamp / 1000);
+    if (item.type === "remote-inbound-rtp") remote.set(item.localId, item);
+    if (item.type === "transport") {
+      const pair = report.get(item.selectedCandidatePairId);
+      summary.rtt = pair?.currentRoundTripTime ?? null;
+      summary.available = pair?.availableOutgoingBitrate ?? null;
+      summary.bytes += (item.bytesReceived ?? 0) + (item.bytesSent ?? 0);
+    }
+  }
+  for (const item of report.values()) {
+    const slot = byMid.get(item.mid);
+    if (!slot || (item.type !== "inbound-rtp" && item.type !== "outbound-rtp")) continue;
+    summary.raw.set(item.id, item);
+    const before = previous?.raw.get(item.id);
+    const row = item.type === "inbound-rtp" ? inboundRow(item, before) : outboundRow(item, before, remote.get(item.id));
+    const known = summary.rows.get(slot.track);
+    if (!known) summary.rows.set(slot.track, { kind: slot.kind, rtt_s: summary.rtt, ...row });
+    else if (row.layers) mergeLayer(known, row);
+  }
+  return summary;
+}
+
+/** @param {any} item @param {any} before @param {string} name */
+function delta(item, before, name) {
+  return Math.max(0, (item[name] ?? 0) - (before?.[name] ?? 0));
+}
+
+/** @param {any} item @param {any} before @param {string} name bytes @returns {number | null} */
+function bitrate(item, before, name) {
+  const seconds = before ? (item.timestamp - before.timestamp) / 1000 : 0;
+  return seconds > 0 ? (8 * delta(item, before, name)) / seconds : null;
+}
+
+/** @param {any} item @param {any} before @returns {Row} */
+function inboundRow(item, before) {
+  const lost = delta(item, before, "packetsLost");
+  const received = delta(item, before, "packetsReceived");
+  const emitted = delta(item, before, "jitterBufferEmittedCount");
+  return {
+    width: item.frameWidth ?? null,
+    height: item.frameHeight ?? null,
+    fps: item.framesPerSecond ?? null,
+    bitrate_bps: bitrate(item, before, "bytesReceived"),
+    loss: lost + received > 0 ? lost / (lost + received) : 0,
+    jitter_s: item.jitter ?? null,
+    buffer_s: emitted > 0 ? delta(item, before, "jitterBufferDelay") / emitted : null,
+    packets: item.packetsReceived ?? 0,
+    packets_lost: item.packetsLost ?? 0,
+    frames: item.framesDecoded ?? 0,
+    frames_dropped: item.framesDropped ?? 0,
+    keyframes: item.keyFramesDecoded ?? 0,
+    freezes: item.freezeCount ?? 0,
+    frozen_s: item.totalFreezesDuration ?? 0,
+    nacks: item.nackCount ?? 0,
+    plis: item.pliCount ?? 0,
+  };
+}
+
+/** @param {any} item @param {any} before @param {any} remote what the room reported back @returns {Row} */
+function outboundRow(item, before, remote) {
+  const layer = {
+    rid: item.rid ?? "",
+    active: item.active !== false && (item.framesPerSecond ?? 1) > 0,
+    width: item.frameWidth ?? null,
+    height: item.frameHeight ?? null,
+    fps: item.framesPerSecond ?? null,
+    bitrate_bps: bitrate(item, before, "bytesSent"),
+    limited: item.qualityLimitationReason ?? null,
+  };
+  return {
+    ...layer,
+    loss: remote?.fractionLost ?? null,
+    jitter_s: remote?.jitter ?? null,
+    packets: item.packetsSent ?? 0,
+    frames: item.framesSent ?? 0,
+    keyframes: item.keyFramesEncoded ?? 0,
+    nacks: item.nackCount ?? 0,
+    plis: item.pliCount ?? 0,
+    layers: [layer],
+  };
+}
+
+/** Simulcast layers are one track: rates add up, the picture is the largest one. @param {Row} row @param {Row} other */
+function mergeLayer(row, other) {
+  const layers = [...row.layers, ...other.layers];
+  for (const name of ["bitrate_bps", "packets", "nacks", "plis", "keyframes"]) {
+    other[name] = row[name] === null && other[name] === null ? null : (row[name] ?? 0) + (other[name] ?? 0);
+  }
+  other.frames = Math.max(row.frames, other.frames);
+  other.loss = row.loss === null ? other.loss : Math.max(row.loss, other.loss ?? 0);
+  const larger = (other.width ?? 0) >= (row.width ?? 0);
+  for (const name of ["width", "height", "fps", "limited", "rid"]) if (!larger) other[name] = row[name];
+  Object.assign(row, other, { layers: layers.sort((a, b) => (b.width ?? 0) - (a.width ?? 0)) });
+}
+
+/** A row with the figures of its layers beside its own, as `q_bitrate_bps`. @param {Row} row @returns {Row} */
+export function flat({ layers = [], ...row }) {
+  for (const { rid, ...figures } of layers.length > 1 ? layers : []) {
+    for (const [name, value] of Object.entries(figures)) row[`${rid}_${name}`] = value;
+  }
+  return row;
+}
+
+/** @param {number | null | undefined} bps */
+export function bitrateText(bps) {
+  if (bps === null || bps === undefined) return "– kbit/s";
+  return bps >= 999_500 ? `${(bps / 1e6).toFixed(bps >= 9.95e6 ? 0 : 1)} Mbit/s` : `${Math.round(bps / 1e3)} kbit/s`;
+}
+
+/** @param {number | null | undefined} seconds */
+export function millisText(seconds) {
+  if (seconds === null || seconds === undefined) return "– ms";
+  const ms = seconds * 1000;
+  return `${ms < 9.95 ? ms.toFixed(1) : Math.round(ms)} ms`;
+}
+
+/** The figures a person reads, each with its label. @param {Row | undefined} row @returns {{label: string, text: string}[]} */
+export function figures(row) {
+  if (!row) return [];
+  return [
+    { label: "Resolution", text: row.width ? `${row.width}×${row.height}` : "no picture" },
+    { label: "Frame rate", text: `${Math.round(row.fps ?? 0)} fps` },
+    { label: "Bitrate", text: bitrateText(row.bitrate_bps) },
+    { label: "Packet loss", text: row.loss === null ? "loss –" : `loss ${(100 * row.loss).toFixed(1)} %` },
+    { label: "Round trip time", text: `RTT ${millisText(row.rtt_s)}` },
+    { label: "Jitter", text: `jitter ${millisText(row.jitter_s)}` },
+  ];
+}
