@@ -30,7 +30,7 @@ _HEADER = struct.Struct(">BBH")
 _WORD = struct.Struct(">I")
 _TWO_WORDS = struct.Struct(">II")
 _PID_BLP = struct.Struct(">HH")
-_BLOCK = struct.Struct(">IB3sIIII")
+_BLOCK = struct.Struct(">6I")
 _SENDER_INFO = struct.Struct(">IQIII")
 _FEEDBACK = struct.Struct(">BBHII")
 
@@ -241,10 +241,11 @@ def _parse_blocks(
         raise MalformedRtcp("a report is shorter than its blocks")
     blocks = []
     for at in range(start, start + 24 * count, 24):
-        ssrc, fraction, lost, highest, jitter, lsr, dlsr = _BLOCK.unpack_from(data, at)
-        blocks.append(
-            ReportBlock(ssrc, fraction, int.from_bytes(lost, "big", signed=True), highest, jitter, lsr, dlsr)
-        )
+        ssrc, loss, highest, jitter, lsr, dlsr = _BLOCK.unpack_from(data, at)
+        lost = loss & 0xFFFFFF
+        if lost & 0x800000:
+            lost -= 1 << 24
+        blocks.append(ReportBlock(ssrc, loss >> 24, lost, highest, jitter, lsr, dlsr))
     return tuple(blocks)
 
 
@@ -335,8 +336,7 @@ def _packet(kind: int, count: int, body: bytes) -> bytes:
 def _pack_block(block: ReportBlock) -> bytes:
     return _BLOCK.pack(
         block.ssrc,
-        block.fraction_lost,
-        (block.lost & 0xFFFFFF).to_bytes(3, "big"),
+        block.fraction_lost << 24 | block.lost & 0xFFFFFF,
         block.highest,
         block.jitter,
         block.lsr,
@@ -384,8 +384,8 @@ def nack(sender: int, media: int, sequences: Iterable[int]) -> bytes:
     fields = bytearray()
     first = more = -1
     for sequence in sequences:
-        ahead = (sequence - first - 1) & 0xFFFF
-        if first >= 0 and ahead < 16:
+        ahead = sequence - first - 1  # not around the wrap: aiortc reads 65536 and more there
+        if first >= 0 and 0 <= ahead < 16:
             more |= 1 << ahead
             continue
         if first >= 0:

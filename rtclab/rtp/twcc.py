@@ -55,11 +55,8 @@ class FeedbackRecorder:
         arrivals[extended] = now
         self._fresh = True
         if len(arrivals) >= 2 * _WINDOW:
-            self._forget()
-
-    def _forget(self) -> None:
-        oldest = self._highest - _WINDOW
-        self._arrivals = {number: at for number, at in self._arrivals.items() if number > oldest}
+            oldest = self._highest - _WINDOW
+            self._arrivals = {number: at for number, at in arrivals.items() if number > oldest}
 
     def build(self, sender_ssrc: int, media_ssrc: int) -> list[bytes]:
         """Report what arrived since the last call.
@@ -111,7 +108,6 @@ class FeedbackRecorder:
         packets.append(self._pack(sender_ssrc, media_ssrc, base, reference, symbols, deltas))
         self._start = self._highest + 1
         self._fresh = False
-        self._forget()
         return packets
 
     def _pack(

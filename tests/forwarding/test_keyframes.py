@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rtclab.forwarding.keyframes import MAX_RETRIES, KeyframeRequests
@@ -86,6 +86,7 @@ def test_many_requesters_are_not_remembered_for_ever() -> None:
     assert len(requests._last_asked) <= 64
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.floats(0, 0.4), st.sampled_from(["alice", "bob", "keyframe", "timer"])), max_size=100

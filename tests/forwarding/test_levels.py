@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rtclab.forwarding.levels import AudioLevels
@@ -105,6 +105,7 @@ def test_loud_noise_of_one_who_tells_voice_from_noise_is_not_speech() -> None:
     assert levels.loudest(now) == "bob"
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.sampled_from("abc"), st.integers(-127, 0), st.booleans(), st.floats(-1, 5)), max_size=60

@@ -96,11 +96,13 @@ def test_damaged_packets_are_read_or_refused(raw: bytes, data: st.DataObject) ->
     assert packet.payload_start + packet.payload_length + packet.padding == length
 
 
-@pytest.mark.parametrize("bad", [{"payload_type": 128}, {"sequence": 65536}, {"ssrc": -1}, {"padding": 256}])
-def test_build_refuses_what_does_not_fit(bad: dict[str, int]) -> None:
-    fields = {"payload_type": 96, "sequence": 1, "timestamp": 2, "ssrc": 3} | bad
+@pytest.mark.parametrize(
+    ("payload_type", "sequence", "ssrc", "padding"),
+    [(128, 1, 3, 0), (96, 65536, 3, 0), (96, 1, -1, 0), (96, 1, 3, 256)],
+)
+def test_build_refuses_what_does_not_fit(payload_type: int, sequence: int, ssrc: int, padding: int) -> None:
     with pytest.raises(ValueError, match=r"range|at most"):
-        build_rtp(**fields)
+        build_rtp(payload_type, sequence, 2, ssrc, padding=padding)
 
 
 def test_rtcp_is_told_from_rtp() -> None:

@@ -16,7 +16,9 @@ from rtclab.rtp.payload import MalformedPayload, h264
 SPS_640X360 = bytes.fromhex("42c01ed9 00a02ff9 70110000 03000100 00030032 0f162e48")
 
 
-def encode(width: int, height: int, frames: int = 1, pixels: str = "yuv420p", **options: str) -> list[bytes]:
+def encode(
+    width: int, height: int, options: dict[str, str], frames: int = 1, pixels: str = "yuv420p"
+) -> list[bytes]:
     """Encode black pictures; give the NAL units of each without start codes."""
     encoder = av.CodecContext.create("libx264", "w")
     encoder.width, encoder.height, encoder.pix_fmt = width, height, pixels
@@ -45,14 +47,14 @@ def encode(width: int, height: int, frames: int = 1, pixels: str = "yuv420p", **
     ],
 )
 def test_size_of_a_real_parameter_set(width: int, height: int, pixels: str, options: dict[str, str]) -> None:
-    (sps,) = [unit for unit in encode(width, height, pixels=pixels, **options) if unit[0] & 0x1F == 7]
+    (sps,) = [unit for unit in encode(width, height, options, pixels=pixels) if unit[0] & 0x1F == 7]
     assert h264.picture_size(sps[1:]) == (width, height)
     info = h264.describe(memoryview(sps))
     assert (info.keyframe, info.start, info.width, info.height) == (True, True, width, height)
 
 
 def test_packets_of_another_packetizer() -> None:
-    units = encode(640, 360, frames=3, **{"x264-params": "keyint=2:bframes=0"})
+    units = encode(640, 360, {"x264-params": "keyint=2:bframes=0"}, frames=3)
     for unit, packets in ((unit, packetizer.H264Encoder._packetize([unit])) for unit in units):
         infos = [h264.describe(packet) for packet in packets]
         kind = unit[0] & 0x1F
