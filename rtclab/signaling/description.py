@@ -111,6 +111,8 @@ def write(description: SessionDescription) -> str:
         lines.append("a=extmap-allow-mixed")
     if description.ice_lite:
         lines.append("a=ice-lite")
+    if any(media.msid for media in description.media):
+        lines.append("a=msid-semantic:WMS *")  # without it aiortc makes up ids of its own
     for media in description.media:
         lines += _written(media)
     for line in lines:

@@ -117,7 +117,7 @@ class Offer:
     sections : list of Section
         In the order of the m-lines.
     transport_mid : str or None
-        The m-line that `remote` was read from and that carries the transport's lines in the answer.
+        The m-line that `remote` was read from; the answer cannot stop it.
     description : SessionDescription
         The whole offer.
     """
@@ -194,7 +194,7 @@ def read_offer(text: str, tracks: Iterable[Mapping[str, object]] = ()) -> Offer:
             )
     by_mid = {section.mid: section for section in sections}
     usable = [mid for mid in bundled if not _refused(by_mid[mid])]
-    # data channels are refused for now, so they cannot carry the transport's lines
+    # data channels are refused for now, so they cannot be what the transport hangs on
     usable = [mid for mid in usable if not isinstance(by_mid[mid], DataChannel)]
     if not usable:
         return Offer(None, sections, None, description)
