@@ -266,7 +266,7 @@ def _extensions(media: MediaDescription) -> dict[str, int]:
 
 
 def _rids(media: MediaDescription) -> tuple[str, ...]:
-    offered = [rid for rid, direction in media.rids if direction == "send"]
+    offered = {rid for rid, direction in media.rids if direction == "send"}
     return tuple(rid for rid in media.simulcast_send if rid in offered)
 
 

@@ -21,6 +21,7 @@ from .messages import MAX_SDP
 __all__ = ["Codec", "MediaDescription", "SessionDescription", "parse", "write"]
 
 MAX_SECTIONS: Final = 256
+MAX_FINGERPRINTS: Final = 8  # of a section; the rest is not looked at
 DIRECTIONS: Final = ("sendrecv", "sendonly", "recvonly", "inactive")
 SETUPS: Final = ("actpass", "active", "passive", "holdconn")
 HASHES: Final = {"sha-1": 20, "sha-224": 28, "sha-256": 32, "sha-384": 48, "sha-512": 64}
@@ -81,14 +82,15 @@ def parse(text: str) -> SessionDescription:
         raise NegotiationError("bad_sdp", "the SDP must begin with the line 'v=0'")
     session = _Attributes(head)
     media = tuple(_media(lines, session) for lines in sections[1:])
-    named = [section.mid for section in media if section.mid]
-    if len(set(named)) < len(named):
+    mids = [section.mid for section in media if section.mid]
+    named = set(mids)
+    if len(named) < len(mids):
         raise NegotiationError("bad_sdp", "two m-lines of the SDP have the same a=mid")
     bundle: tuple[str, ...] = ()
     for line, value in session.all("group"):
         words = value.split()
         if words and words[0] == "BUNDLE":
-            bundle = tuple(words[1:])
+            bundle = tuple(dict.fromkeys(words[1:]))
             for mid in bundle:
                 if mid not in named:
                     line.refuse(f"no m-line has the mid {mid[:64]!r}")
@@ -224,23 +226,28 @@ def _codecs(
         number, _, rest = value.partition(" ")
         kinds = everywhere if number == "*" else feedback.setdefault(line.number_of(number, 127), [])
         kinds.append(" ".join(rest.split()))
-    found: dict[int, Codec] = {}
+    maps: dict[int, tuple[_Line, str]] = {}
     for line, value in attributes.all("rtpmap"):
         number, _, rest = value.partition(" ")
-        name, *numbers = rest.strip().split("/")
+        maps[line.number_of(number, 127)] = (line, rest.strip())
+    listed = []
+    for payload_type in dict.fromkeys(first.number_of(text, 127) for text in formats):
+        if payload_type not in maps:
+            continue
+        line, rest = maps[payload_type]
+        name, *numbers = rest.split("/")
         if not numbers:
             line.refuse("a name and a clock rate are expected")
-        payload_type = line.number_of(number, 127)
-        found[payload_type] = Codec(
+        kinds = everywhere + feedback.get(payload_type, [])
+        codec = Codec(
             payload_type,
             _NAMES.get(name.lower(), line.token(name)),
             line.number_of(numbers[0], 2**32 - 1),
             line.number_of(numbers[1], 255) if len(numbers) > 1 else 1,
             parameters.get(payload_type, {}),
-            tuple(dict.fromkeys(everywhere + feedback.get(payload_type, []))),
+            tuple(dict.fromkeys(kinds)),
         )
-    order = dict.fromkeys(first.number_of(text, 127) for text in formats)
-    listed = [found[payload_type] for payload_type in order if payload_type in found]
+        listed.append(codec)
     rtx: dict[int, int] = {}
     for codec in listed:
         apt = codec.parameters.get("apt", "")
@@ -314,7 +321,7 @@ def _msid(attributes: _Attributes) -> tuple[str, str] | None:
 
 def _fingerprints(attributes: _Attributes) -> tuple[tuple[str, str], ...]:
     fingerprints = []
-    for line, value in attributes.inherited("fingerprint"):
+    for line, value in attributes.inherited("fingerprint")[:MAX_FINGERPRINTS]:
         algorithm, _, digest = value.partition(" ")
         algorithm, digest = algorithm.lower(), digest.strip().upper()
         length = HASHES.get(algorithm)
