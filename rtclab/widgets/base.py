@@ -1,4 +1,4 @@
-"""What the widgets have in common: the comm as a carrier of signaling, the way to the first frame, the poster.
+"""What the widgets have in common: the comm as a carrier of signaling, the wait for the first frame, the poster.
 
 The kernel's side of a widget is small. Every custom message is an envelope `{client, message}` of
 `rtclab.signaling.comm`, one client for each page that shows the widget, and goes to the room unread; only the
@@ -20,6 +20,7 @@ from ..engine import get_engine
 from ..errors import Closed, RtclabError, Timeout
 from ..signaling.carrier import Connect
 from ..signaling.comm import CommHub
+from ..signaling.messages import PHASES
 
 FIRST_FRAME = "first frame"
 
@@ -30,7 +31,7 @@ font-family:system-ui,sans-serif;font-size:13px;line-height:1.5">
 
 _TRY = {
     "permission": "press Start in the widget and allow the browser to capture",
-    "signaling": "display the widget in a page, and let running cells finish: the browser has not been heard of",
+    "signaling": "display the widget in a page, and let running cells finish: no page has been heard of",
     "ICE": "check that UDP passes between the browser and this kernel (Room(host_candidates=...))",
     "DTLS": "run the cell again; a firewall may pass only small packets",
     FIRST_FRAME: "check that somebody publishes, and what room.stats() says of drops",
@@ -45,6 +46,7 @@ class SignalingWidget(anywidget.AnyWidget):
 
     _what = "widget"
     _phases: tuple[str, ...] = ("signaling", "ICE", "DTLS", FIRST_FRAME)
+    _is_closed = True  # until it is made
 
     def __init__(self, connect: Connect, **traits: object) -> None:
         super().__init__()
@@ -56,6 +58,7 @@ class SignalingWidget(anywidget.AnyWidget):
         self._waiters: set[asyncio.Future[None]] = set()
         self._lock = threading.Lock()
         self._is_closed = False
+        self._engine = get_engine()  # kept: at interpreter exit `close` must not start another
         self._hub = CommHub(self.send, connect)
         self.on_msg(self._on_envelope)
 
@@ -87,7 +90,7 @@ class SignalingWidget(anywidget.AnyWidget):
         rtclab.errors.Closed
             The widget was closed.
         """
-        await get_engine().wait(self._connected(timeout))
+        await self._engine.wait(self._connected(timeout))
 
     async def _connected(self, timeout: float) -> None:
         future = asyncio.get_running_loop().create_future()
@@ -121,7 +124,7 @@ class SignalingWidget(anywidget.AnyWidget):
         ):
             self._phase = message["phase"]
             self._detail = str(message.get("detail") or "")
-            get_engine().call_soon(self._settle)
+            self._engine.call_soon(self._settle)
 
     def _settle(self) -> None:
         """Tell those who wait; on the engine's thread."""
@@ -140,7 +143,7 @@ class SignalingWidget(anywidget.AnyWidget):
                 return
             self._is_closed = True
         self._hub.close()
-        get_engine().call_soon(self._settle)
+        self._engine.call_soon(self._settle)
         super().close()
 
     def _title(self) -> str:

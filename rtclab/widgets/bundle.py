@@ -1,8 +1,9 @@
-"""Joins the widgets' ES modules into one, since anywidget loads a module from a blob URL that cannot import others.
+"""Joins the widgets' ES modules into one: anywidget loads a module from a blob URL, which cannot import others.
 
 The modules in `js/` are plain files that any page can import as they are. To be joined they keep to a few rules,
-which are checked: imports come from "./file.js" by name, without renaming; only declarations are exported, and an
-entry's default; a name is declared at the top level of one module only. Comments and indentation are left out.
+which are checked: imports come from "./file.js" by name, without renaming; only declarations are exported, and
+an entry's default; a name is declared at the top level of one module only. Comments and indentation are left
+out.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ _EXPORT = re.compile(r"^export (?=(?:async )?(?:function|class|const|let)\b)", r
 _DEFAULT = re.compile(r"^export default\b", re.MULTILINE)
 _DECLARED = re.compile(r"^(?:export )?(?:async )?(?:function\*?|class|const|let) (\w+)", re.MULTILINE)
 _EXPORTED = re.compile(r"^export (?:async )?(?:function\*?|class|const|let) (\w+)", re.MULTILINE)
-_COMMENT = re.compile(r"^[ \t]*(?:/\*.*?\*/|//[^\n]*)[ \t]*\n", re.MULTILINE | re.DOTALL)
+_COMMENT = re.compile(r"^[ \t]*(?:/\*(?:(?!\*/).)*\*/|//[^\n]*)[ \t]*\n", re.MULTILINE | re.DOTALL)
+_INLINE_COMMENT = re.compile(r"/\*\* @type .*?\*/ ?")
 _BLANK = re.compile(r"^[ \t]+|\n(?=\n)", re.MULTILINE)
 
 
@@ -84,4 +86,4 @@ def _visit(name: str, files: dict[str, str], order: list[str], above: tuple[str,
 
 
 def _squeezed(text: str) -> str:
-    return _BLANK.sub("", _COMMENT.sub("", text)).strip() + "\n"
+    return _BLANK.sub("", _INLINE_COMMENT.sub("", _COMMENT.sub("", text))).strip() + "\n"
