@@ -147,12 +147,15 @@ class Nat:
     ----------
     address : tuple of str and int
         Where the client sends to.
+    lose : int
+        How many of the next DTLS datagrams towards the client to lose.
     """
 
     def __init__(self, target: tuple[str, int]) -> None:
         self._loop = asyncio.get_running_loop()
         self._target = target
         self._client: tuple[str, int] | None = None
+        self.lose = 0
         self._inside = self._socket()
         self._loop.add_reader(self._inside, self._outward)
         self._outside = self._socket()
@@ -191,5 +194,8 @@ class Nat:
         self._outside.sendto(data, self._target)
 
     def _inward(self) -> None:
-        if self._client is not None:
-            self._inside.sendto(self._outside.recv(2048), self._client)
+        data = self._outside.recv(2048)
+        if self.lose and 19 < data[0] < 64:
+            self.lose -= 1
+        elif self._client is not None:
+            self._inside.sendto(data, self._client)

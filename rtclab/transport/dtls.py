@@ -10,6 +10,7 @@ AES-CM with SHA-1. The client is authenticated by the fingerprint in its offer a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
@@ -193,9 +194,17 @@ class Dtls:
     def _fail(self, reason: str) -> None:
         if self.state == "connecting":
             logger.debug("DTLS: %s", reason)
-            _finish(self._stock._write_ssl())  # the alert, if OpenSSL has one to send
+            self._say_why()
             self._end()
             self._set_state("failed")
+
+    def _say_why(self) -> None:
+        """Send the alert of a failed handshake, or take leave of a client that is not the offer's."""
+        connection = self._stock._ssl
+        if connection is not None:
+            with contextlib.suppress(SSL.Error):
+                connection.shutdown()
+            _finish(self._stock._write_ssl())
 
     def _end(self) -> None:
         self._cancel_timer()
@@ -232,7 +241,7 @@ def _check_seam() -> None:
     """Refuse an aiortc whose DTLS transport has changed."""
     transport = stock.RTCDtlsTransport
     known = set(transport.__init__.__code__.co_names) | set(dir(transport))
-    wanted = {"_set_role", "_write_ssl", "_srtp_profiles", "_rx_srtp", "_tx_srtp", "_ssl", "_state"}
+    wanted = {"_set_role", "_write_ssl", "stop", "_srtp_profiles", "_rx_srtp", "_tx_srtp", "_ssl", "_state"}
     link = set(transport._recv_next.__code__.co_names) & set(dir(_Link)) - set(dir(object))
     if not wanted <= known or link != {"_recv"} or "_send" not in transport._write_ssl.__code__.co_names:
         raise ImportError(f"aiortc {aiortc.__version__} has a DTLS transport that rtclab does not know")

@@ -87,13 +87,14 @@ class IceLite:
     Attributes
     ----------
     selected : Source or None
-        Where to send: the nominated source, before any nomination the first validated one.
+        Where to send: the source nominated last, or moved to since; before any nomination the first
+        validated one. A source that falls silent loses its place to the next that is validated.
     nominated : bool
         Whether the client has nominated a pair.
     sources : dict of Source to float
         Sources validated by an authentic check, with the time of the last; at most `MAX_SOURCES`.
-    last_seen : float
-        When the last authenticated packet came in.
+    last_packet : float
+        When the last authentic packet that is no check came in from the selected source; set by the owner.
     """
 
     def __init__(self, local_ufrag: str, local_pwd: str, drops: Drops | None = None) -> None:
@@ -103,7 +104,8 @@ class IceLite:
         self.selected: Source | None = None
         self.nominated = False
         self.sources: dict[Source, float] = {}
-        self.last_seen = 0.0
+        self.last_packet = 0.0
+        self._last_check = 0.0
         self._previous: tuple[Credentials, str] | None = None
 
     @property
@@ -111,10 +113,15 @@ class IceLite:
         """The local ufrags that checks may use: two during a restart, else one."""
         return {self.local.ufrag} | ({self._previous[0].ufrag} if self._previous else set())
 
+    @property
+    def last_seen(self) -> float:
+        """When the last authentic packet or check came in."""
+        return max(self.last_packet, self._last_check)
+
     def connect(self, remote_ufrag: str, now: float) -> None:
         """Accept checks of the client that signaled `remote_ufrag`; the idle time counts from `now`."""
         self.remote_ufrag = remote_ufrag
-        self.last_seen = now
+        self._last_check = now
 
     def restart(self, remote_ufrag: str, local: Credentials, now: float) -> None:
         """Begin a restart: new credentials on both sides; the pair in use stays until one is nominated."""
@@ -181,7 +188,7 @@ class IceLite:
         return None
 
     def _validated(self, source: Source, current: bool, nominates: bool, now: float) -> None:
-        self.last_seen = now
+        self._last_check = now
         self.sources.pop(source, None)
         self.sources[source] = now  # moved to the end: the first is the oldest
         if len(self.sources) > MAX_SOURCES:
@@ -195,8 +202,13 @@ class IceLite:
             if self._previous:
                 self._previous = None
                 self.sources = {entry: seen for entry, seen in self.sources.items() if entry == source}
-        elif self.selected is None:
+        elif self._selected_silent(now):
             self.selected = source
+
+    def _selected_silent(self, now: float) -> bool:
+        if self.selected is None:
+            return True
+        return now - max(self.last_packet, self.sources.get(self.selected, 0.0)) > DISCONNECTED_AFTER
 
     @staticmethod
     def _response(request: stun.Message, kind: stun.Class) -> stun.Message:

@@ -16,6 +16,7 @@ import ctypes
 import errno
 import logging
 import socket
+import struct
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -35,6 +36,8 @@ logger = logging.getLogger(__name__)
 ROUNDS = 4  # reads of up to `SLOTS` datagrams a wake-up, so that no socket starves the rest of the loop
 TICK = 0.5  # s
 _ATTEMPTS = 20
+MAX_SSRCS = 1024  # from one client: libsrtp keeps state for each and searches it packet by packet
+_SSRC = struct.Struct("!I")
 _MIN_SRTP = 12 + 10  # bytes of an RTP header and the shortest tag
 
 
@@ -323,16 +326,23 @@ class UdpPort:
             transport.drops.add(Drop.SRTP_AUTH)
             return
         is_rtcp = 191 < view[1] < 224
+        (ssrc,) = _SSRC.unpack_from(view, 4 if is_rtcp else 8)
+        new = ssrc not in transport.ssrcs
+        if new and len(transport.ssrcs) >= MAX_SSRCS:
+            transport.drops.add(Drop.UNKNOWN_SSRC)
+            return
         self._length.value = length
         unprotect = self._unprotect_rtcp if is_rtcp else self._unprotect
         status = unprotect(context, receiver.pointers[slot], self._length_pointer)
         if status:
             transport.drops.add(srtp.drop_reason(status))
             return
+        if new:
+            transport.ssrcs.add(ssrc)
         transport.packets_received += 1
         transport.bytes_received += length
-        transport.ice.last_seen = now
-        if receiver.names[slot] != transport.path_name:
+        transport.ice.last_packet = now
+        if receiver.names[slot] != transport.path_name or local.index != transport.path_local:
             transport.moved(Source(*unpack_name(receiver.names[slot]), local.index))
         (transport.on_rtcp if is_rtcp else transport.on_rtp)(view, self._length.value, now)
 

@@ -106,6 +106,8 @@ class Transport:
         self.bytes_sent = 0
         self.path: Source | None = None  # what its row of the path table says
         self.path_name = b""
+        self.path_local = -1
+        self.ssrcs: set[int] = set()  # seen in authentic packets
         self.receive_context = 0
         self._send_context = 0
         self._dtls = dtls.Dtls(port.certificate, self._send, self._dtls_changed)
@@ -197,9 +199,8 @@ class Transport:
         self._dtls.close()
         self._close_media()
         self._port.unregister(self, sessions)
-        on_state = self.on_state
+        self._report("closed")
         self.on_rtp = self.on_rtcp = self.on_state = _ignore
-        on_state("closed")
 
     # called by the port
 
@@ -249,6 +250,7 @@ class Transport:
         selected = self.ice.selected
         if selected is not None:
             self.path = selected
+            self.path_local = selected.local
             self.path_name = self._port.set_path(self.row, selected)
 
     def _send(self, datagram: bytes) -> None:
@@ -283,4 +285,10 @@ class Transport:
     def _set_state(self, state: State) -> None:
         if state != self.state:
             self.state = state
+            self._report(state)
+
+    def _report(self, state: State) -> None:
+        try:
             self.on_state(state)
+        except Exception:  # it must not end a handshake or keep a transport from closing
+            logger.exception("a transport's on_state failed")

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from rtclab.transport.transport import State
-from stock_client import Stranger, connected, open_port, rtcp, rtp, until
+from stock_client import Nat, Stranger, connected, open_port, rtcp, rtp, until
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
@@ -85,6 +85,50 @@ def test_closing_tells_the_client() -> None:
         await until(lambda: stranger.dtls.state == "closed", "close_notify at the client")
         await stranger.close()
         port.close()
+        port.close()
+
+    asyncio.run(main())
+
+
+def test_a_failing_on_state_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        port = open_port()
+        stranger = Stranger()
+        await stranger.gather()
+        transport = port.new_transport()
+
+        def on_state(state: State) -> None:
+            raise ValueError(f"a bug at {state}")
+
+        transport.on_state = on_state
+        transport.connect(stranger.parameters)
+        await stranger.connect(transport, ("127.0.0.1", port.port))
+        await until(lambda: transport.state == "connected")
+        transport.close()
+        await until(lambda: stranger.dtls.state == "closed")
+        assert len(port.paths) == 0
+        await stranger.close()
+        port.close()
+
+    asyncio.run(main())
+    for state in ("checking", "connecting", "connected", "closed"):
+        assert f"a bug at {state}" in caplog.text
+
+
+def test_a_lost_handshake_flight_is_sent_again() -> None:
+    async def main() -> None:
+        port = open_port()
+        nat = Nat(("127.0.0.1", port.port))
+        nat.lose = 1
+        stranger = Stranger()
+        await stranger.gather()
+        transport = port.new_transport()
+        transport.connect(stranger.parameters)
+        await stranger.connect(transport, nat.address)
+        await until(lambda: transport.state == "connected")
+        assert nat.lose == 0
+        await stranger.close()
+        nat.close()
         port.close()
 
     asyncio.run(main())
