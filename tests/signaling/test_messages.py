@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rtclab.errors import SignalingError
@@ -168,11 +168,13 @@ def test_the_request_id_survives_a_refusal() -> None:
         assert request_id(message) is None
 
 
+@settings(deadline=None)
 @given(JSON)
 def test_any_value_passes_or_is_refused(value: object) -> None:
     attempt(value)
 
 
+@settings(deadline=None)
 @given(st.sampled_from(GOOD), st.data())
 def test_mutated_messages_pass_or_are_refused(message: dict[str, Any], data: st.DataObject) -> None:
     mutated = json.loads(json.dumps(message))

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rtclab.errors import NegotiationError
@@ -312,6 +312,7 @@ def attempt(text: str) -> None:
 LINES = CHROMIUM.split("\r\n")
 
 
+@settings(deadline=None)
 @given(st.sampled_from([CHROMIUM, FFMPEG]), st.data())
 def test_mutated_lines(text: str, data: st.DataObject) -> None:
     lines = text.split("\r\n")
@@ -335,11 +336,13 @@ def test_mutated_lines(text: str, data: st.DataObject) -> None:
     attempt("\r\n".join(lines))
 
 
+@settings(deadline=None)
 @given(st.sampled_from([CHROMIUM, FFMPEG]), st.integers(0, 12_000), st.integers(0, 40), st.text(max_size=40))
 def test_mutated_text(text: str, start: int, length: int, replacement: str) -> None:
     attempt(text[:start] + replacement + text[start + length :])
 
 
+@settings(deadline=None)
 @given(st.text(max_size=300))
 def test_any_text(text: str) -> None:
     attempt(text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rtclab.errors import NegotiationError
@@ -295,6 +295,7 @@ def descriptions(draw: st.DrawFn) -> SessionDescription:
     )
 
 
+@settings(deadline=None)
 @given(descriptions())
 def test_parse_is_the_inverse_of_write(description: SessionDescription) -> None:
     assert parse(write(description)) == description

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rtclab.signaling import session as session_module
@@ -330,6 +330,7 @@ MESSAGES = st.sampled_from(
 ROOM_SIDE = st.sampled_from(["welcome", "answer", "tracks", "consumer", "error", "lost", "resumed", "bye"])
 
 
+@settings(deadline=None)
 @given(st.lists(MESSAGES | ROOM_SIDE, max_size=40))
 def test_no_order_of_events_breaks_it(steps: list[Any]) -> None:
     session = Session()
