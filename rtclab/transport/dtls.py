@@ -175,6 +175,8 @@ class Dtls:
             await self._stock.start(parameters)
         except Exception:
             logger.warning("a DTLS handshake failed unexpectedly", exc_info=True)
+        if self.state != "connecting":  # before Python 3.12 wait_for may swallow a cancellation
+            return
         self._task = None
         connection = self._stock._ssl
         if self._stock._state is not stock.State.CONNECTED or connection is None:

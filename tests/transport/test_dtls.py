@@ -93,6 +93,7 @@ def test_a_handshake_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_closing_in_the_middle_of_a_handshake_leaves_nothing(caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
+        asyncio.get_running_loop().slow_callback_duration = 60.0  # a busy machine is no finding
         port = open_port()
         stranger = Stranger()
         await stranger.gather()
@@ -102,9 +103,8 @@ def test_closing_in_the_middle_of_a_handshake_leaves_nothing(caplog: pytest.LogC
         client = asyncio.ensure_future(stranger.start_dtls(transport))
         await until(lambda: transport.bytes_sent, "the first flight")
         transport.close()
-        client.cancel()
-        await asyncio.gather(client, return_exceptions=True)
         await stranger.close()
+        await client
         port.close()
         await until(lambda: asyncio.all_tasks() == {asyncio.current_task()}, "the end of all tasks")
 
