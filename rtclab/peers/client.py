@@ -142,6 +142,7 @@ class Client:
                 line.source, line.track = source, None
                 line.transceiver.direction = "sendonly"
                 line.outlet.plug(feed)
+                rtc.send_keyframe(line.transceiver.sender)  # a sender used before still has its last picture
             answered = False
             try:
                 rejected = await self._negotiate()
@@ -156,8 +157,6 @@ class Client:
                 if answered:
                     self._spawn(self._renegotiate())
                 raise
-            for line in lines:
-                rtc.send_keyframe(line.transceiver.sender)
         return [line.track for line in lines if line.track is not None]
 
     async def unpublish(self, source: Source | None = None) -> None:

@@ -264,7 +264,7 @@ def picture_frame(picture: Any) -> av.VideoFrame:
 
 
 class _PictureReader:
-    """Pictures at a fixed rate: the one that is due, or the newest one that should have been."""
+    """Pictures at a fixed rate: the one that is due; more than one frame late, those between are left out."""
 
     def __init__(
         self, produce: Callable[[int, float], Any], fps: float, close: Callable[[], None] = _nothing
@@ -277,7 +277,7 @@ class _PictureReader:
         return self._next / self._fps
 
     def read(self, elapsed: float) -> tuple[float, av.VideoFrame] | None:
-        number = max(self._next, int(elapsed * self._fps))
+        number = max(self._next, int(elapsed * self._fps) - 1)
         self._next = number + 1
         time_s = number / self._fps
         try:
