@@ -1,4 +1,4 @@
-"""What the widgets have in common: the comm as a carrier of signaling, the wait for the first frame, the poster.
+"""What the widgets have in common: a comm that carries signaling, the wait for the first frame, the poster.
 
 The kernel's side of a widget is small. Every custom message is an envelope `{client, message}` of
 `rtclab.signaling.comm`, one client for each page that shows the widget, and goes to the room unread; only the
@@ -118,13 +118,14 @@ class SignalingWidget(anywidget.AnyWidget):
         self._hub.receive(content)
         message = content.get("message") if isinstance(content, dict) else None
         if (
-            isinstance(message, dict)
-            and message.get("type") == "phase"
-            and isinstance(message.get("phase"), str)
+            not isinstance(message, dict)
+            or message.get("type") != "phase"
+            or message.get("phase") not in PHASES
         ):
-            self._phase = message["phase"]
-            self._detail = str(message.get("detail") or "")
-            self._engine.call_soon(self._settle)
+            return
+        self._phase = message["phase"]
+        self._detail = str(message.get("detail") or "")
+        self._engine.call_soon(self._settle)
 
     def _settle(self) -> None:
         """Tell those who wait; on the engine's thread."""

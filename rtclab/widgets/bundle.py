@@ -1,9 +1,9 @@
-"""Joins the widgets' ES modules into one: anywidget loads a module from a blob URL, which cannot import others.
+"""Joins the widgets' ES modules into one: anywidget loads a module from a blob URL, which can import no other.
 
-The modules in `js/` are plain files that any page can import as they are. To be joined they keep to a few rules,
-which are checked: imports come from "./file.js" by name, without renaming; only declarations are exported, and
-an entry's default; a name is declared at the top level of one module only. Comments and indentation are left
-out.
+The modules in `js/` are plain files that any page can import as they are. To be joined they keep to a few
+rules, which are checked: imports come from "./file.js" by name, without renaming; only declarations are
+exported, and an entry's default; a name is declared at the top level of one module only. Comments and
+indentation are left out.
 """
 
 from __future__ import annotations

@@ -20,6 +20,10 @@ const GONE_AFTER_S = 20;
 const RESTART_AFTER_MS = 3000;
 const RESTARTS_BEFORE_NEW_PEER = 2;
 const VIEW_DEBOUNCE_MS = 150;
+/** Refusals of an offer that a later one need not meet: a track left meanwhile, an earlier offer is under way. */
+const PASSING = ["unknown_track", "offer_pending"];
+const MOST_TRIES = 5;
+const RETRY_AFTER_MS = 400;
 
 /** The room's refusal of a request. */
 export class RoomError extends Error {
@@ -96,6 +100,8 @@ export class RoomClient {
     this.views = new Map();
     /** @type {Map<string, string>} the view last told to the room */
     this.toldViews = new Map();
+    /** @type {RTCIceServer[]} */
+    this.iceServers = [];
     this.nextId = 1;
     this.generation = 0;
     this.restarts = 0;
@@ -148,8 +154,11 @@ export class RoomClient {
       this.onSession(this.session);
       this.participant = welcome.participant;
       this.room = welcome.room;
-      this.iceServers = welcome.ice_servers ?? [];
-      if (!welcome.resumed) this.#dropPeer();
+      this.iceServers = welcome.ice_servers;
+      if (!welcome.resumed) {
+        this.picked.clear();
+        this.#dropPeer();
+      }
         this.#setTracks(welcome.tracks ?? []);
       this.toldViews.clear();
       this.#tellViews();
@@ -216,6 +225,11 @@ export class RoomClient {
       this.#send({ type: "leave" });
     }
     this.#shut("closed");
+  }
+
+  /** The page goes: a last word, which may not get through. The token stays, for the page that comes back. */
+  wave() {
+    if (this.status === "joined") this.#send({ type: "leave" });
   }
 
   /** The carrier is gone and will not come back: a restarted kernel, a closed widget. */
@@ -388,21 +402,26 @@ export class RoomClient {
   }
 
   async #negotiateAll() {
-    while (this.dirty && this.status === "joined") {
+    for (let tries = 0; this.dirty && this.status === "joined"; ) {
       this.dirty = false;
       const { generation } = this;
       try {
         await this.#offer();
+        tries = 0;
       } catch (error) {
         if (generation !== this.generation) return;
-        this.fail(error);
+        tries += 1;
+        const passing = error instanceof RoomError && PASSING.includes(error.code) && tries < MOST_TRIES;
+        if (!passing) return this.fail(error);
+        await new Promise((resolve) => setTimeout(resolve, RETRY_AFTER_MS));
+        this.dirty = true;
       }
     }
   }
 
   async #offer() {
     this.peer ??= new PeerLink(
-      this.iceServers ?? [],
+      this.iceServers,
       (mid, candidate) => this.#send({ type: "candidate", mid, candidate }),
       (peer) => this.#peerState(peer),
     );
@@ -417,6 +436,7 @@ export class RoomClient {
       throw error;
     }
     if (peer !== this.peer) return;
+    this.reach("signaling");
     const refused = await peer.answer(reply.sdp, reply.tracks, reply.rejected ?? []);
     for (const { key, message } of refused) {
       this.refusals.set(key, message);
@@ -425,7 +445,6 @@ export class RoomClient {
     if (this.sending.size && [...this.sending.keys()].every((key) => this.refusals.has(key))) {
       throw new RoomError(refused[0]?.code ?? "not_allowed", refused[0]?.message ?? "The room refused every track.");
     }
-    this.reach("signaling");
     this.#peerState(peer);
     this.changed("remote");
     this.#waitForOthers();

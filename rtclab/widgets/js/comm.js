@@ -5,18 +5,22 @@ import { RoomClient } from "./client.js";
 
 const LINGER_MS = 5000;
 
-/** Participants whose media come from this very page: their sound is not played back into the room. */
-const localNames = () => {
+/** Participants, as room and id, whose media come from this very page: their sound is not played back to them. */
+const localParticipants = () => {
   const key = Symbol.for("rtclab.local-participants");
   return /** @type {Set<string>} */ ((globalThis[key] ??= new Set()));
 };
 
-export const isLocal = (/** @type {string} */ participant) => localNames().has(participant);
+/** @param {RoomClient} client @param {string} [participant] */
+const place = (client, participant = client.participant?.id) => `${client.room?.id} ${participant}`;
 
-/** @param {string | undefined} participant @param {boolean} here */
-export function noteLocal(participant, here) {
-  if (participant && here) localNames().add(participant);
-  else if (participant) localNames().delete(participant);
+/** @param {RoomClient} client @param {string} participant */
+export const isLocal = (client, participant) => localParticipants().has(place(client, participant));
+
+/** @param {RoomClient} client @param {boolean} here whether it publishes from this page */
+export function noteLocal(client, here) {
+  if (here) localParticipants().add(place(client));
+  else localParticipants().delete(place(client));
 }
 
 /** A random id that also works on insecure pages, which have no crypto.randomUUID. */
@@ -65,7 +69,7 @@ export function clientOn(model, role) {
   };
   // a comm that dies says so with this event, and throws at the next message
   const onLive = () => client.probe();
-  const onLeave = () => client.stop();
+  const onLeave = () => client.wave();
   model.on("msg:custom", onMessage);
   model.on("comm_live_update", onLive);
   addEventListener("pagehide", onLeave);

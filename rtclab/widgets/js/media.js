@@ -143,7 +143,7 @@ export async function listDevices() {
   const all = (await navigator.mediaDevices?.enumerateDevices?.().catch(() => [])) ?? [];
   const ofKind = (/** @type {string} */ kind) =>
     all
-      .filter((device) => device.kind === kind && device.deviceId && device.label && device.deviceId !== "communications")
+      .filter((device) => device.kind === kind && device.label && !["", "default", "communications"].includes(device.deviceId))
       .map(({ deviceId, label }) => ({ id: deviceId, label }));
   return { cameras: ofKind("videoinput"), microphones: ofKind("audioinput") };
 }

@@ -67,7 +67,7 @@ export class Publisher {
       client.reach("permission");
       this.refreshDevices();
       if (!(await joining) || attempt !== this.attempt) return;
-      noteLocal(client.participant?.id, true);
+      noteLocal(client, true);
       await this.#publish();
     } catch (error) {
       if (attempt === this.attempt) client.fail(error);
@@ -82,7 +82,7 @@ export class Publisher {
   #release() {
     this.attempt += 1;
     this.running = false;
-    noteLocal(this.client.participant?.id, false);
+    noteLocal(this.client, false);
     stopTracks(this.media);
     this.media = { video: null, audio: null };
     this.client.changed("media");

@@ -66,7 +66,8 @@ export function renderPublisher(publisher, el) {
     status.update(state.tone, running || client.status === "closed" ? state.word : "Off", running ? who : "");
     root.dataset.status = running ? state.word.toLowerCase() : client.status === "closed" ? "failed" : "off";
     notice.show(state.notice);
-    note.show(publisher.note ? { tone: "info", text: publisher.note } : null);
+    const remark = publisher.note || client.refusals.get("video") || client.refusals.get("audio");
+    note.show(remark ? { tone: "info", text: remark } : null);
     phases.update(client.phases, now);
 
     const gone = client.link === "gone";
@@ -146,7 +147,7 @@ function choices(source, name, devices, chosen, others) {
   const known = devices.map(({ id, label }) => ({ value: `${source}:${id}`, text: label }));
   const unknown = chosen.startsWith(`${source}:`) && !known.some(({ value }) => value === chosen);
   return [
-    { value: source, text: known.length ? `${name}: the default one` : name },
+    { value: source, text: known.length ? `Default ${name.toLowerCase()}` : name },
     ...known,
     ...(unknown ? [{ value: chosen, text: `${name} used last time` }] : []),
     ...others,

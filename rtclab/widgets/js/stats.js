@@ -116,7 +116,7 @@ function mergeLayer(row, other) {
   other.loss = row.loss === null ? other.loss : Math.max(row.loss, other.loss ?? 0);
   const larger = (other.width ?? 0) >= (row.width ?? 0);
   for (const name of ["width", "height", "fps", "limited", "rid"]) if (!larger) other[name] = row[name];
-  Object.assign(row, other, { layers: layers.sort((a, b) => (b.width ?? 0) - (a.width ?? 0)) });
+  Object.assign(row, other, { layers: layers.sort((a, b) => "fhq".indexOf(a.rid) - "fhq".indexOf(b.rid)) });
 }
 
 /** A row with the figures of its layers beside its own, as `q_bitrate_bps`. @param {Row} row @returns {Row} */

@@ -5,7 +5,19 @@ import { isLocal } from "./comm.js";
 import { button, fillFigures, h, icon, picker, press, setOptions, setText } from "./ui.js";
 
 const SPEAKING_DBOV = -50;
-const SHOWN_SOURCE = { screen: "screen", pattern: "test pattern", file: "file", function: "function" };
+
+/** Why the room sends what it sends, or nothing: the codes of rtclab/forwarding/layers.py in words. */
+const REASONS = {
+  publisher_sends_nothing: "nothing is being sent",
+  muted: "switched off by the publisher",
+  hidden: "not in view",
+  codec_not_supported: "this browser cannot play the codec",
+  waiting_for_keyframe: "waiting for a keyframe",
+  layer_not_sent: "what was picked is not being sent",
+  view_size: "fits this view",
+  loss: "packets are lost",
+  picked: "as picked",
+};
 
 export class Tile {
   /** @param {import("./viewer.js").Viewer} viewer */
@@ -37,7 +49,8 @@ export class Tile {
       h(
         "div",
         { class: "rtclab-bar" },
-        h("div", { class: "rtclab-who" }, this.name, this.tags),
+        this.name,
+        this.tags,
         h("div", { class: "rtclab-row", role: "group", "aria-label": "Controls" }, this.layer, this.mute, this.pip, this.full),
       ),
       this.figures,
@@ -73,12 +86,13 @@ export class Tile {
     this.scene = scene;
     const { participant, video, audio } = scene;
     Object.assign(this.element.dataset, { participant: participant.name, source: video?.source ?? "", track: video?.id ?? "" });
-    const shown = video ? (SHOWN_SOURCE[video.source] ?? "") : "";
-    this.element.setAttribute("aria-label", shown === "screen" ? `${participant.name}, screen` : participant.name);
+    const screen = video?.source === "screen";
+    this.element.setAttribute("aria-label", screen ? `${participant.name}, screen` : participant.name);
     setText(this.name, participant.name);
+    this.name.title = participant.name;
     const tags = [
-      ...(isLocal(participant.id) ? ["this page"] : []),
-      ...(shown ? [shown] : []),
+      ...(screen ? ["screen"] : []),
+      ...(isLocal(this.client, participant.id) ? ["this page"] : []),
       ...(audio?.muted ? ["muted"] : []),
     ];
     setText(this.tags, tags.join(", "));
@@ -122,13 +136,14 @@ export class Tile {
     if (!this.scene) return;
     const { video } = this.scene;
     const refused = video && (this.client.refusals.get(video.id) ?? this.client.refusals.get(`layer ${video.id}`));
-    const reason = video ? this.client.consumers.get(video.id)?.reason : null;
+    const consumer = video ? this.client.consumers.get(video.id) : undefined;
     const pictured = this.video.videoWidth > 0 && this.video.srcObject !== null;
     const off = !video || video.muted;
     this.blank.hidden = pictured && !off;
     this.video.hidden = off;
     setText(this.blankText, !video ? "Sound only" : video.muted ? "The picture is off." : refused ? "" : "Waiting for the first frame …");
-    const text = refused || (reason && !off ? `Paused: ${reason}` : "");
+    const paused = consumer && consumer.rid === null && consumer.target === null ? consumer.reason : null;
+    const text = refused || (paused && !off ? `Paused: ${reasonText(paused)}` : "");
     this.reason.hidden = !text;
     setText(this.reason, text || "");
   }
@@ -142,11 +157,20 @@ export class Tile {
     this.element.classList.toggle("rtclab-active", speaking && this.client.active === id);
   }
 
+  /** Which layer comes, and why not a better one. */
+  #layerText() {
+    const video = this.scene?.video;
+    const consumer = video ? this.client.consumers.get(video.id) : undefined;
+    if (!consumer?.rid) return "";
+    const switching = consumer.target && consumer.target !== consumer.rid ? ` to ${consumer.target}` : "";
+    return `layer ${consumer.rid}${switching}${consumer.reason ? `: ${reasonText(consumer.reason)}` : ""}`;
+  }
+
   updateFigures() {
     const track = this.scene?.video ?? this.scene?.audio;
     const row = track ? this.client.summary?.rows.get(track.id) : undefined;
     this.figures.hidden = !row;
-    if (row) fillFigures(this.figures, row);
+    if (row) fillFigures(this.figures, row, this.#layerText());
   }
 
   async #play() {
@@ -197,4 +221,9 @@ export class Tile {
     this.video.srcObject = null;
     this.element.remove();
   }
+}
+
+/** @param {string} code */
+function reasonText(code) {
+  return REASONS[code] ?? code.replaceAll("_", " ");
 }

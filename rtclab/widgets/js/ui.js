@@ -219,9 +219,9 @@ export function describe(client, now, source) {
   return { tone: "live", word: "Live", notice };
 }
 
-/** @param {HTMLElement} list a <dl> @param {any} row */
-export function fillFigures(list, row) {
-  const items = figures(row);
+/** @param {HTMLElement} list a <dl> @param {any} row @param {string} [layer] what to say of the layer */
+export function fillFigures(list, row, layer = "") {
+  const items = [...figures(row), ...(layer ? [{ label: "Layer", text: layer }] : [])];
   if (list.children.length !== items.length) {
     list.replaceChildren(
       ...items.map(({ label }) => h("div", { class: "rtclab-figure", title: label }, h("dt", {}, label), h("dd"))),

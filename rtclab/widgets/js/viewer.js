@@ -54,7 +54,7 @@ export class Viewer {
 
   /** @param {string} participant */
   muted(participant) {
-    return this.mutes.get(participant) ?? isLocal(participant);
+    return this.mutes.get(participant) ?? isLocal(this.client, participant);
   }
 
   /** @param {string} participant */

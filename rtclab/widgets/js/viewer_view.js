@@ -33,6 +33,7 @@ export function renderViewer(viewer, el) {
     if (what === "stats") return tiles.forEach((tile) => tile.updateFigures());
     const now = clockNow();
     const state = describe(client, now, "");
+    if (state.word === "Live" && !viewer.scenes.length) Object.assign(state, { tone: "idle", word: "Waiting" });
     status.update(state.tone, state.word, client.room ? `${client.room.name}, ${client.room.architecture}` : "");
     root.dataset.status = state.word.toLowerCase();
     notice.show(state.notice);
