@@ -103,6 +103,11 @@ class TestPattern:
         return np.repeat(mono[:, None], channels, axis=1)
 
 
+# Grain of up to 4 levels on the band of the code, moving from frame to frame: libvpx as aiortc sets it up
+# (denoiser, static threshold) takes a clean cell that flips for noise and leaves half of it standing.
+_GRAIN_SHIFTS = 64
+
+
 class _Art:
     """The painted still parts of a pattern, and what it takes to make a frame of them."""
 
@@ -156,6 +161,9 @@ class _Art:
             picture, frame, round(x - self._count.width(frame) / 2), round(y + self._count.height / 2)
         )
         draw_frame_code(picture, number, self.stream)
+        band = picture[-len(self._grain) :]
+        shift = number * 7 % _GRAIN_SHIFTS
+        band += self._grain[:, shift : shift + picture.shape[1]]
         return picture
 
     def _background(self, width: int, height: int, unit: float) -> NDArray[np.uint8]:
@@ -176,6 +184,9 @@ class _Art:
         ribbon = round(self._sky)
         thick = max(2, round(0.16 * unit))
         picture[ribbon:] = BLACK
+        below = ribbon + thick
+        grain = np.random.default_rng(self.stream).integers(0, 5, (height - below, width + _GRAIN_SHIFTS, 1))
+        self._grain = grain.astype(np.uint8)
         edges = [round(width * i / len(_RIBBON)) for i in range(len(_RIBBON) + 1)]
         for colour, start, end in zip(_RIBBON, edges, edges[1:], strict=False):
             picture[ribbon : ribbon + thick, start:end] = tuple(bytes.fromhex(colour[1:]))

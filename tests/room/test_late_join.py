@@ -1,0 +1,39 @@
+"""Viewers that join late get their first picture from the packets kept since the last keyframe."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import rtclab
+from room_tools import frame_number
+
+VIEWERS = 20
+
+
+def test_twenty_joins_at_once_cost_at_most_two_keyframe_requests() -> None:
+    with rtclab.Room() as room:
+        room.join("alice").publish(rtclab.TestPattern(160, 90, fps=10, sound=False))
+        early = room.join("early").watch("alice", queue=2)
+        while frame_number(early) < 40:  # the first keyframe is long gone
+            pass
+        before = _requests(room)
+        peers = [room.join(f"viewer-{index}") for index in range(VIEWERS)]
+        with ThreadPoolExecutor(VIEWERS) as pool:
+            tracks = list(pool.map(lambda peer: peer.watch("alice"), peers))
+            numbers = list(pool.map(frame_number, tracks))
+        assert len(numbers) == VIEWERS
+        assert _requests(room) - before <= 2
+
+
+def test_a_viewer_that_joins_soon_after_a_keyframe_needs_no_request() -> None:
+    with rtclab.Room() as room:
+        room.join("alice").publish(rtclab.TestPattern(160, 90, fps=10, sound=False))
+        frame_number(room.join("bob").watch("alice"))
+        before = _requests(room)
+        frame_number(room.join("carol").watch("alice"))
+        assert _requests(room) == before
+
+
+def _requests(room: rtclab.Room) -> int:
+    stats = room.stats()
+    return int(stats[(stats.direction == "in") & (stats.kind == "video")].plis.sum())

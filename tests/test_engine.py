@@ -1,0 +1,127 @@
+"""The engine: one thread for all, calls from anywhere, and a clean end."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from rtclab.engine import Engine, get_engine
+from rtclab.errors import Closed, RtclabError, Timeout
+
+
+async def _thread() -> threading.Thread:
+    return threading.current_thread()
+
+
+def test_there_is_one_engine_on_a_daemon_thread() -> None:
+    engine = get_engine()
+    assert get_engine() is engine
+    thread = engine.run(_thread())
+    assert thread.daemon
+    assert thread is not threading.current_thread()
+
+
+def test_a_coroutine_of_another_loop_can_wait() -> None:
+    async def main() -> threading.Thread:
+        return await get_engine().wait(_thread())
+
+    assert asyncio.run(main()) is get_engine().run(_thread())
+
+
+def test_a_wait_that_takes_too_long_ends_the_work() -> None:
+    cancelled = threading.Event()
+
+    async def forever() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    with pytest.raises(Timeout, match=r"the test took longer than 0\.05 s"):
+        get_engine().run(forever(), 0.05, "the test")
+    assert cancelled.wait(5)
+
+
+def test_cancelling_the_awaitable_twin_cancels_the_work() -> None:
+    started, cancelled = threading.Event(), threading.Event()
+
+    async def forever() -> None:
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    async def main() -> None:
+        waiting = asyncio.ensure_future(get_engine().wait(forever()))
+        await asyncio.get_running_loop().run_in_executor(None, started.wait)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+
+    asyncio.run(main())
+    assert cancelled.wait(5)
+
+
+def test_errors_of_the_work_reach_the_caller() -> None:
+    async def fail() -> None:
+        raise KeyError("x")
+
+    with pytest.raises(KeyError):
+        get_engine().run(fail(), 5)
+
+
+def test_blocking_on_the_engines_own_thread_is_refused() -> None:
+    async def nested() -> None:
+        get_engine().run(_thread())
+
+    with pytest.raises(RtclabError, match="await its async twin"):
+        get_engine().run(nested(), 5)
+
+
+def test_an_engine_stops_for_good() -> None:
+    engine = Engine()
+    closed = []
+
+    async def closer() -> None:
+        closed.append(True)
+
+    engine.add(closer)
+    engine.stop()
+    engine.stop()
+    assert closed == [True]
+    assert not engine.running
+    with pytest.raises(Closed):
+        engine.submit(_thread())
+
+
+def test_the_switch_interval_is_lowered_while_something_is_live() -> None:
+    engine = Engine()
+
+    async def closer() -> None:
+        engine.remove(closer)
+
+    before = sys.getswitchinterval()
+    engine.add(closer)
+    assert sys.getswitchinterval() <= 0.001
+    engine.remove(closer)
+    assert sys.getswitchinterval() == before
+    engine.stop()
+
+
+def test_a_process_ends_with_a_room_open_and_media_flowing() -> None:
+    program = """
+import rtclab
+room = rtclab.Room()
+room.join("a").publish(rtclab.TestPattern(160, 90, fps=10))
+room.join("b").watch("a").next_frame(10)
+print("frame", flush=True)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "frame"
+    assert done.returncode == 0
+    assert done.stderr == ""
