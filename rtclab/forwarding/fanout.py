@@ -416,11 +416,9 @@ class Fanout(ViewerColumns):
         self.octets[rows] += sum(lengths)
 
     def _send(self, rows: Rows, wire: npt.NDArray[np.int32]) -> None:
-        lost = self.batch.send(self.path[rows], wire)
-        if lost is not None:
-            reason, indices = lost
+        for reason, clients in self.batch.send(self.path[rows], wire).items():
             column = self.dropped_socket_full if reason is Drop.SOCKET_FULL else self.dropped_send_error
-            np.add.at(column, rows[indices], 1)
+            np.add.at(column, rows[clients], 1)
 
     # -- retransmission ---------------------------------------------------------------------------------
 

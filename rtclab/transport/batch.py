@@ -16,6 +16,7 @@ import ctypes
 import errno
 import socket
 import sys
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -35,15 +36,21 @@ MAX_RUN_BYTES = 65000
 
 UDP_SEGMENT = 103
 SOL_UDP = 17
+FULL = (errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS)
 
-_MSGHDR = np.dtype(
+_MSGHDR = np.dtype(  # struct mmsghdr on 64-bit Linux
     {
-        "names": ["name", "name_length", "iov", "iov_length", "control", "control_length", "flags",
-        "sent"], "formats": ["<u8", "<u4", "<u8", "<u8", "<u8", "<u8", "<i4", "<u4"], "offsets": [0, 8,
-        16, 24, 32, 40, 48, 56], "itemsize": 64,
+        "names": ["name", "name_length", "iov", "iov_length", "control", "control_length", "flags", "sent"],
+        "formats": ["<u8", "<u4", "<u8", "<u8", "<u8", "<u8", "<i4", "<u4"],
+        "offsets": [0, 8, 16, 24, 32, 40, 48, 56],
+        "itemsize": 64,
     }
 )
 _CMSG_SIZE = 24  # CMSG_SPACE(sizeof(uint16_t)) on 64-bit Linux
+_CMSG_LENGTH = 18
+
+# for each reason the client of every packet lost, by its place among those of the batch
+Lost = dict[Drop, list[int]]
 
 
 def best_mode() -> Mode:
@@ -98,19 +105,23 @@ class SendBatch:
         self._iov = np.zeros((SLOTS, 2), np.uint64)
         self._iov[:, 0] = self._slot_pointers
         self._iov_pointers = _address(self._iov) + 16 * np.arange(SLOTS, dtype=np.uint64)
+        # a segment size for each message: SRTP tags of 10 and 16 bytes may meet in one batch
+        self._control = np.zeros((SLOTS, _CMSG_SIZE), np.uint8)
+        self._control[:, :16] = np.frombuffer(
+            np.uint64(_CMSG_LENGTH).tobytes() + np.array([SOL_UDP, UDP_SEGMENT], np.int32).tobytes(), np.uint8
+        )
+        self._segment = self._control[:, 16:18].view("<u2")[:, 0]
         self._headers = np.zeros(SLOTS, _MSGHDR)
-        self._control = np.zeros((MAX_SEGMENTS, _CMSG_SIZE), np.uint8)
-        for row in self._control:
-            row[:16] = np.frombuffer(
-                np.array([18], np.uint64).tobytes() + np.array([SOL_UDP, UDP_SEGMENT], np.int32).tobytes(),
-                np.uint8,
-            )
-        self._control_segment = self._control[:, 16:18].view("<u2")[:, 0]
-        self._control_pointer = _address(self._control)
+        self._headers["control"] = _address(self._control) + _CMSG_SIZE * np.arange(SLOTS, dtype=np.uint64)
+        self._chosen = np.zeros(SLOTS, _MSGHDR)  # the messages that go through one of several sockets
+        self._single = np.zeros(1, _MSGHDR)
+        self._headers_pointer = _address(self._headers)
+        self._chosen_pointer = _address(self._chosen)
+        self._single_pointer = _address(self._single)
         self._protect = srtp.load().protect
         if self.mode != "plain":
-            self._libc = ctypes.PyDLL(None, use_errno=True)
-            self._sendmmsg = self._libc.sendmmsg
+            library = ctypes.PyDLL(None, use_errno=True)
+            self._sendmmsg = library.sendmmsg
             self._sendmmsg.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int]
 
     @property
@@ -118,9 +129,7 @@ class SendBatch:
         """Whether a packet one byte short gets a padding byte, so that it fits its picture's GSO run."""
         return self.mode == "gso"
 
-    def send(
-        self, rows: npt.NDArray[np.int64], lengths: npt.NDArray[np.int32]
-    ) -> tuple[Drop, npt.NDArray[np.int64]] | None:
+    def send(self, rows: npt.NDArray[np.int64], lengths: npt.NDArray[np.int32]) -> Lost:
         """Protect and send the packets in the first ``len(rows) * len(lengths)`` slots.
 
         Slot ``i * len(lengths) + j`` holds packet ``j`` for the client at path row ``rows[i]``.
@@ -134,61 +143,68 @@ class SendBatch:
 
         Returns
         -------
-        tuple of Drop and numpy.ndarray, or None
-            The reason and the indices into `rows`, one for each packet lost; None when all went out.
+        dict of Drop to list of int
+            For each reason the indices into `rows`, one for each packet lost; empty when all went out.
         """
         clients, packets = len(rows), len(lengths)
         count = clients * packets
-        contexts = self.paths.srtp[rows]
-        if packets > 1:
-            contexts = np.repeat(contexts, packets)
         self._lengths[:count].reshape(clients, packets)[:] = lengths
-        status = list(
-            map(self._protect, contexts.tolist(), self._slot_pointers[:count], self._length_pointers[:count])
-        )
-        chosen = np.arange(clients)
+        contexts = self.paths.srtp[rows]
+        connected = bool(contexts.all())
+        every = (contexts if packets == 1 else np.repeat(contexts, packets)).tolist()
+        slots, sizes = self._slot_pointers[:count], self._length_pointers[:count]
+        protect = self._protect
+        if connected:
+            status = list(map(protect, every, slots, sizes))
+        else:  # libsrtp must never see a null context
+            status = [
+                protect(*packet) if packet[0] else 1 for packet in zip(every, slots, sizes, strict=True)
+            ]
+        lost: Lost = {}
+        chosen = None
         if any(status):  # a context that protects no more: that client gets nothing of this batch
-            chosen = np.flatnonzero(~np.array(status, bool).reshape(clients, packets).any(axis=1))
-        lost = self._send_plain if self.mode == "plain" else self._send_mmsg
-        failed = lost(rows, packets, chosen) if len(chosen) else None
-        if failed is None and len(chosen) < clients:
-            return Drop.SEND_ERROR, np.repeat(np.setdiff1d(np.arange(clients), chosen), packets)
-        return failed
+            failed = np.array(status, bool).reshape(clients, packets).any(axis=1)
+            chosen = np.flatnonzero(~failed)
+            lost[Drop.SEND_ERROR] = np.repeat(np.flatnonzero(failed), packets).tolist()
+        if self.mode == "plain":
+            self._send_plain(rows, packets, range(clients) if chosen is None else chosen.tolist(), lost)
+        else:
+            self._send_messages(rows, packets, chosen, lost)
+        self.sent += count - sum(map(len, lost.values()))
+        return lost
 
-    def _send_mmsg(
-        self, rows: npt.NDArray[np.int64], packets: int, chosen: npt.NDArray[np.int64]
-    ) -> tuple[Drop, npt.NDArray[np.int64]] | None:
+    def _send_messages(
+        self, rows: npt.NDArray[np.int64], packets: int, chosen: npt.NDArray[np.int64] | None, lost: Lost
+    ) -> None:
+        """Send one message for each run of each client; `chosen` are the clients to send to (None: all)."""
         clients = len(rows)
-        count = clients * packets
-        self._iov[:count, 1] = self._lengths[:count]
+        paths = self.paths
         starts, sizes = self._runs(packets)
         runs = len(starts)
         messages = clients * runs
-        paths = self.paths
-        header = self._headers[:messages].reshape(clients, runs)
-        first = (np.arange(clients) * packets)[:, None] + starts
-        header["name"] = (paths.name_pointer + paths.name.shape[1] * rows.astype(np.uint64))[:, None]
-        header["name_length"] = paths.name_length[rows][:, None]
-        header["iov"] = self._iov_pointers[first]
-        header["iov_length"] = sizes
-        header["control_length"] = np.where(sizes > 1, _CMSG_SIZE, 0)
-        header["control"] = self._control_pointer + _CMSG_SIZE * np.arange(runs, dtype=np.uint64)
-        self._control_segment[:runs] = self._lengths[starts]
+        first = (np.arange(0, clients * packets, packets)[:, None] + starts).ravel()
+        self._iov[: clients * packets, 1] = self._lengths[: clients * packets]
+        self._segment[:messages] = self._lengths[first]
+        headers = self._headers[:messages]
+        headers["iov"] = self._iov_pointers[first]
+        table = headers.reshape(clients, runs)
+        table["name"] = (paths.name_pointer + paths.name.shape[1] * rows.astype(np.uint64))[:, None]
+        table["name_length"] = paths.name_length[rows][:, None]
+        table["iov_length"] = sizes
+        table["control_length"] = np.where(sizes > 1, _CMSG_SIZE, 0)
         fds = paths.fd[rows]
-        if len(chosen) == clients and (clients == 1 or (fds == fds[0]).all()):
-            return self._transmit(int(fds[0]), messages, sizes, packets)
-        lost: tuple[Drop, npt.NDArray[np.int64]] | None = None
-        whole = header.copy()
-        for fd in np.unique(fds[chosen]):
-            some = chosen[fds[chosen] == fd]
-            self._headers[: len(some) * runs] = whole[some].ravel()
-            failed = self._transmit(int(fd), len(some) * runs, sizes, packets)
-            if failed:
-                lost = failed[0], some[failed[1]]
-        return lost
+        if chosen is None and (fds == fds[0]).all():
+            self._transmit(int(fds[0]), self._headers_pointer, headers, range(clients), sizes, lost)
+            return
+        some = np.arange(clients) if chosen is None else chosen
+        for fd in np.unique(fds[some]):
+            through = some[fds[some] == fd]
+            selected = self._chosen[: len(through) * runs]
+            selected[:] = table[through].ravel()
+            self._transmit(int(fd), self._chosen_pointer, selected, through.tolist(), sizes, lost)
 
     def _runs(self, packets: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Start and size of each run of equally long packets; every client has the same lengths."""
+        """Start and size of each run of equally long packets: the same for every client."""
         if packets == 1 or self.mode != "gso":
             return np.arange(packets), np.ones(packets, np.int64)
         lengths = self._lengths[:packets].tolist()
@@ -196,7 +212,7 @@ class SendBatch:
         for index in range(1, packets):
             size = lengths[starts[-1]]
             fits = sizes[-1] < MAX_SEGMENTS and (sizes[-1] + 1) * size <= MAX_RUN_BYTES
-            if fits and lengths[index - 1] == size and 0 < lengths[index] <= size:
+            if fits and lengths[index - 1] == size and lengths[index] <= size:
                 sizes[-1] += 1
             else:
                 starts.append(index)
@@ -204,52 +220,76 @@ class SendBatch:
         return np.array(starts), np.array(sizes)
 
     def _transmit(
-        self, fd: int, messages: int, sizes: npt.NDArray[np.int64], packets: int
-    ) -> tuple[Drop, npt.NDArray[np.int64]] | None:
-        done = 0
-        reason = Drop.SEND_ERROR
-        lost: list[int] = []
-        pointer = _address(self._headers)
+        self,
+        fd: int,
+        pointer: int,
+        headers: npt.NDArray[np.void],
+        clients: Sequence[int],
+        sizes: npt.NDArray[np.int64],
+        lost: Lost,
+    ) -> None:
+        """Hand `headers`, one for each run of each of `clients`, to the kernel."""
         runs = len(sizes)
+        done, messages = 0, len(headers)
         while done < messages:
-            self.system_calls += 1
-            sent = self._sendmmsg(fd, pointer + 64 * done, messages - done, socket.MSG_DONTWAIT)
-            if sent > 0:
+            sent, error = self._call(fd, pointer + _MSGHDR.itemsize * done, messages - done)
+            if sent:
                 done += sent
                 continue
-            error = ctypes.get_errno()
-            if error == errno.EINTR:
-                continue
-            if error in (errno.EAGAIN, errno.ENOBUFS):
-                reason = Drop.SOCKET_FULL
-                lost.extend(range(done, messages))
-                break
-            if error == errno.EIO and self._headers[done]["control_length"]:
-                self.mode = "mmsg"  # the route has no segmentation offload: never ask again
-            lost.append(done)
+            size = int(sizes[done % runs])
+            client = clients[done // runs]
+            if error in FULL:
+                for index in range(done, messages):
+                    _lose(lost, Drop.SOCKET_FULL, clients[index // runs], int(sizes[index % runs]))
+                return
+            if size > 1:
+                if error == errno.EIO:
+                    self.mode = "mmsg"  # the way out has no checksum offload: never ask again
+                self._transmit_singly(fd, headers[done], client, size, lost)
+            else:
+                _lose(lost, Drop.SEND_ERROR, client)
             done += 1
-        self.sent += messages // runs * packets
-        if not lost:
-            return None
-        clients = np.repeat(np.array(lost) // runs, sizes[np.array(lost) % runs])
-        self.sent -= len(clients)
-        return reason, clients
+
+    def _transmit_singly(self, fd: int, run: np.void, client: int, size: int, lost: Lost) -> None:
+        """Send the packets of a run one by one: a path with a small MTU takes no run (EINVAL)."""
+        single = self._single
+        single[0] = run
+        single["iov_length"] = 1
+        single["control_length"] = 0
+        for index in range(size):
+            single["iov"] = run["iov"] + np.uint64(16 * index)
+            sent, error = self._call(fd, self._single_pointer, 1)
+            if not sent:
+                _lose(lost, Drop.SOCKET_FULL if error in FULL else Drop.SEND_ERROR, client)
+
+    def _call(self, fd: int, pointer: int, messages: int) -> tuple[int, int]:
+        """How many messages the kernel took, and the error if it was none."""
+        while True:
+            self.system_calls += 1
+            sent = self._sendmmsg(fd, pointer, messages, socket.MSG_DONTWAIT)
+            if sent > 0:
+                return sent, 0
+            error = ctypes.get_errno()
+            if error != errno.EINTR:
+                return 0, error
 
     def _send_plain(
-        self, rows: npt.NDArray[np.int64], packets: int, chosen: npt.NDArray[np.int64]
-    ) -> tuple[Drop, npt.NDArray[np.int64]] | None:
-        reason = Drop.SEND_ERROR
-        lost = []
-        for index in chosen.tolist():
+        self, rows: npt.NDArray[np.int64], packets: int, chosen: Iterable[int], lost: Lost
+    ) -> None:
+        for index in chosen:
             row = int(rows[index])
-            sender, address = self.paths.sockets[int(self.paths.fd[row])], self.paths.address(row)
+            sender = self.paths.sockets.get(int(self.paths.fd[row]))
+            if sender is None:
+                _lose(lost, Drop.SEND_ERROR, index, packets)
+                continue
+            address = self.paths.address(row)
             for slot in range(index * packets, (index + 1) * packets):
                 self.system_calls += 1
                 try:
-                    sender.sendto(self.arena[slot, : int(self._lengths[slot])].tobytes(), address)
-                    self.sent += 1
+                    sender.sendto(self.arena[slot, : self._lengths[slot]].data, address)
                 except OSError as error:
-                    if error.errno in (errno.EAGAIN, errno.ENOBUFS):
-                        reason = Drop.SOCKET_FULL
-                    lost.append(index)
-        return (reason, np.array(lost, np.int64)) if lost else None
+                    _lose(lost, Drop.SOCKET_FULL if error.errno in FULL else Drop.SEND_ERROR, index)
+
+
+def _lose(lost: Lost, reason: Drop, client: int, count: int = 1) -> None:
+    lost.setdefault(reason, []).extend([client] * count)
