@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import rtclab
+from rtclab.widgets import bundle
 
 PACKAGE = Path(rtclab.__file__).parent
 ROOT = PACKAGE.parent
@@ -36,6 +37,7 @@ FLOORS = [
 FLOOR_OF = {name: number for number, names in enumerate(FLOORS) for name in names}
 IMPURE = {"asyncio", "random", "select", "selectors", "socket", "threading", "time"}
 MAX_LINES = 500
+MAX_BUNDLE_BYTES = 60 * 1024
 
 
 def name_of(path: Path) -> str:
@@ -104,6 +106,17 @@ def test_readme_speaks_of_what_exists() -> None:
         value = importlib.import_module(module)
         for name in names:
             value = getattr(value, name)
+
+
+def test_ci_runs_the_second_command_of_the_readme() -> None:
+    commands = re.findall(r"```sh\n(.*?)\n```", (ROOT / "README.md").read_text("utf-8"))
+    assert commands[0].endswith("rtclab lab")
+    assert commands[1] in (ROOT / ".ci" / "run").read_text("utf-8")
+
+
+@pytest.mark.parametrize("entry", sorted(path.name for path in PACKAGE.rglob("entry_*.js")))
+def test_bundles_are_small(entry: str) -> None:
+    assert len(bundle.module(entry).encode()) <= MAX_BUNDLE_BYTES
 
 
 def test_types_are_published() -> None:
