@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from ..engine import Engine
-from ..errors import Closed
+from ..errors import Closed, Timeout
 from ..signaling.carrier import Connect
 from .client import Client
 from .sinks import RemoteTrack
 from .sources import Source, as_source
+
+T = TypeVar("T")
 
 JOIN_TIMEOUT = 10.0
 
@@ -87,11 +89,11 @@ class Peer:
         rtclab.errors.Timeout
             The room does not answer.
         """
-        return self._engine.run(self._join(), timeout, "joining the room")
+        return self._run(self._join(), timeout, "joining the room")
 
     async def ajoin(self, timeout: float = JOIN_TIMEOUT) -> Peer:
         """`join` for coroutines, on any loop."""
-        return await self._engine.wait(self._join(), timeout, "joining the room")
+        return await self._wait(self._join(), timeout, "joining the room")
 
     def publish(self, source: Any, fps: float = 30, timeout: float = 15) -> list[str]:
         """Publish pictures, and the sound that belongs to them.
@@ -120,20 +122,20 @@ class Peer:
             The connection does not come up; `phase` says where it hangs.
         """
         made = as_source(source, fps)
-        return self._engine.run(self._joined().publish(made), timeout, "publishing")
+        return self._run(self._joined().publish(made), timeout, "publishing")
 
     async def apublish(self, source: Any, fps: float = 30, timeout: float = 15) -> list[str]:
         """`publish` for coroutines, on any loop."""
         made = as_source(source, fps)
-        return await self._engine.wait(self._joined().publish(made), timeout, "publishing")
+        return await self._wait(self._joined().publish(made), timeout, "publishing")
 
     def unpublish(self, source: Source | None = None, timeout: float = 15) -> None:
         """Stop publishing one of `sources`, or everything."""
-        self._engine.run(self._joined().unpublish(source), timeout, "unpublishing")
+        self._run(self._joined().unpublish(source), timeout, "unpublishing")
 
     async def aunpublish(self, source: Source | None = None, timeout: float = 15) -> None:
         """`unpublish` for coroutines, on any loop."""
-        await self._engine.wait(self._joined().unpublish(source), timeout, "unpublishing")
+        await self._wait(self._joined().unpublish(source), timeout, "unpublishing")
 
     def watch(
         self, name: str, kind: str = "video", source: str | None = None, timeout: float = 10, queue: int = 2
@@ -193,6 +195,24 @@ class Peer:
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
         await self.aleave()
+
+    def _run(self, work: Coroutine[Any, Any, T], timeout: float, what: str) -> T:
+        try:
+            return self._engine.run(work, timeout, what)
+        except Timeout as error:
+            raise self._explained(error) from None
+
+    async def _wait(self, work: Coroutine[Any, Any, T], timeout: float, what: str) -> T:
+        try:
+            return await self._engine.wait(work, timeout, what)
+        except Timeout as error:
+            raise self._explained(error) from None
+
+    def _explained(self, error: Timeout) -> Timeout:
+        """The same with the phase that hangs, if it does not say so yet."""
+        if error.phase is not None or self._client is None:
+            return error
+        return Timeout(f"{error}: {self._client.phase} hangs", self._client.phase)
 
     # on the engine's loop
 

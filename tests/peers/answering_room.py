@@ -97,7 +97,8 @@ class Member:
         wanted = {entry["mid"]: entry for entry in offer["tracks"]}
         answered, rejected = [], []
         for transceiver in self.connection.getTransceivers():
-            mid, entry = transceiver.mid, wanted.get(transceiver.mid, {"direction": "inactive"})
+            mid = str(transceiver.mid)
+            entry = wanted.get(mid, {"direction": "inactive"})
             transceiver.direction = "inactive"
             if entry["direction"] == "send" and transceiver.kind in self.room.refuse:
                 message = f"no {transceiver.kind} here"
