@@ -20,6 +20,7 @@ from .producer import Producer
 from .stream import Stream
 
 MAX_SSRCS = 64
+MAX_BLOCKS = 31  # of one receiver report
 FEEDBACK_S = 0.1  # transport-cc
 NACK_S = 0.04
 REPORT_S = 1.0
@@ -73,6 +74,7 @@ class Client:
         self._routes: dict[
             int, tuple[Producer, str | None, bool]
         ] = {}  # ssrc -> producer, rid, retransmission
+        self._retired: dict[int, None] = {}  # SSRCs that others took the place of; newest last
         self._recorder = FeedbackRecorder()
         self._clock_offsets: list[int] = []
         self._last_media_ssrc = 0
@@ -101,6 +103,7 @@ class Client:
 
     def _forget(self, producer: Producer) -> None:
         self._routes = {ssrc: route for ssrc, route in self._routes.items() if route[0] is not producer}
+        self._retired.clear()
 
     def on_rtp(self, buffer: memoryview, length: int, now: float) -> None:
         """Take an RTP packet, decrypted; the buffer is only valid during the call."""
@@ -121,7 +124,7 @@ class Client:
                 if number == sequence_id and size >= 2:
                     self._recorder.receive(extensions.transport_sequence(buffer, start), now)
                     self._last_media_ssrc = packet.ssrc
-                elif number == level_id:
+                elif number == level_id and size:
                     level = buffer[start]
                 elif known is None:
                     if number == ids.get(extensions.MID):
@@ -130,11 +133,11 @@ class Client:
                         rid = extensions.text(buffer, start, size)
                     elif number == ids.get(extensions.REPAIRED_RID):
                         repaired = extensions.text(buffer, start, size)
-        if known is None:
+        if known is None and packet.ssrc not in self._retired:
             known = self._learn(packet, mid, rid, repaired)
-            if known is None:
-                self.drops.add(Drop.UNKNOWN_SSRC)
-                return
+        if known is None:
+            self.drops.add(Drop.UNKNOWN_SSRC)
+            return
         producer, route_rid, is_rtx = known
         stream = producer.by_rid(route_rid)
         if stream is None:
@@ -148,7 +151,7 @@ class Client:
             self._take_rtx(producer, stream, packet, payload, now)
         elif packet.payload_type == producer.payload_type:
             if stream.ssrc != packet.ssrc:
-                stream = producer.bind(stream, packet.ssrc)
+                stream = self._bind(producer, stream, packet.ssrc, now)
             self._take(producer, stream, packet, payload, now)
         else:
             self.drops.add(Drop.UNKNOWN_PAYLOAD_TYPE)
@@ -169,19 +172,33 @@ class Client:
         if producer is None:
             return None
         is_rtx = packet.payload_type == producer.rtx_payload_type
+        if not is_rtx and packet.payload_type != producer.payload_type:
+            return None
         name = (repaired or rid) if is_rtx else rid
         stream = producer.by_rid(name)
         if stream is None:
             return None
         if len(self._routes) >= MAX_SSRCS:
             del self._routes[next(iter(self._routes))]
-        if not is_rtx:
-            stream = producer.bind(stream, packet.ssrc)
-        else:
+        if is_rtx:
+            if stream.rtx_ssrc not in (None, packet.ssrc):
+                self._retire(stream.rtx_ssrc)
             stream.rtx_ssrc = packet.ssrc
         route = producer, stream.rid, is_rtx
         self._routes[packet.ssrc] = route
         return route
+
+    def _bind(self, producer: Producer, stream: Stream, ssrc: int, now: float) -> Stream:
+        """A stream comes with an SSRC it did not have; stragglers of the old one must not take it back."""
+        for old in (stream.ssrc, stream.rtx_ssrc):
+            self._retire(old)
+        return producer.bind(stream, ssrc, now)
+
+    def _retire(self, ssrc: int | None) -> None:
+        if ssrc is not None and self._routes.pop(ssrc, None) is not None:
+            self._retired[ssrc] = None
+            if len(self._retired) > MAX_SSRCS:
+                del self._retired[next(iter(self._retired))]
 
     def _take_rtx(
         self, producer: Producer, stream: Stream, packet: RtpPacket, payload: memoryview, now: float
@@ -207,6 +224,9 @@ class Client:
             self._ask_again(stream, missing)
         if stored is None:
             return
+        if recovered is None and stream.reception.resynced:
+            producer.begin_anew(stream, now)
+            fresh = True
         if fresh and stream.kind == "video" and not stored.info.keyframe:
             self.ask_keyframe(stream, "room", now)
         if not producer.pending:
@@ -327,7 +347,7 @@ class Client:
         worst = 0.0
         for producer in self.producers.values():
             for stream in producer.streams:
-                if stream.ssrc is not None and stream.packets:
+                if stream.ssrc is not None and stream.reception.received:
                     block = stream.reception.report(stream.ssrc, now)
                     worst = max(worst, block.fraction_lost / 256)
                     blocks.append(block)
@@ -341,7 +361,10 @@ class Client:
         parts = [self._sender_report(ssrc, consumer, now) for ssrc, consumer in self.consumers.items()]
         parts = [part for part in parts if part]
         if blocks or not parts:
-            parts.append(rtcp.receiver_report(self._ssrc, blocks))
+            parts += [
+                rtcp.receiver_report(self._ssrc, blocks[start : start + MAX_BLOCKS])
+                for start in range(0, max(len(blocks), 1), MAX_BLOCKS)
+            ]
         if received and not self.transport_cc:
             parts[-1] += rtcp.remb(self._ssrc, self.remb_bps, received)
         description = rtcp.sdes(self._ssrc, self.cname)
@@ -359,18 +382,15 @@ class Client:
             return b""
         fanout = producer.fanout
         stream = producer.streams[int(fanout.current[row])]
+        packets, octets = consumer.sent
         ntp = self._clock(now)
         offset = producer.clock_offset()
         rtp = stream.reception.rtp_at(ntp - offset) if offset is not None else None
         if rtp is None:
             rtp = stream.last_timestamp + int((now - stream.last_arrival) * stream.clock_rate)
-        return rtcp.sender_report(
-            ssrc,
-            ntp,
-            (rtp + int(fanout.timestamp_offset[row])) & 0xFFFFFFFF,
-            int(fanout.packets[row]),
-            int(fanout.octets[row]),
-        )
+        timestamp = (rtp + int(fanout.timestamp_offset[row])) & 0xFFFFFFFF
+        # the publisher's CNAME: sound and picture of one name are played together
+        return rtcp.sender_report(ssrc, ntp, timestamp, packets, octets) + rtcp.sdes(ssrc, producer.cname)
 
     def clock_offset(self) -> int | None:
         """What to add to this client's NTP time to have the room's, by its fastest recent report."""

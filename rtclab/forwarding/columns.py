@@ -13,7 +13,7 @@ HEADER = 24  # 12 RTP + 4 extension header + mid (4) + abs-send-time (4)
 HISTORY = 1024  # packets; a power of two
 NOWHERE = -1
 NO_REFERENCE = int(np.iinfo(np.uint32).max)
-UNUSED_EXTENSION = 14  # an id no extension map has: receivers skip it (RFC 8285 section 4.2)
+UNUSED_EXTENSIONS = (14, 13)  # an id that is not negotiated: receivers skip it (RFC 8285 section 4.2)
 
 Integers = npt.NDArray[np.int64]
 
@@ -48,11 +48,9 @@ class Header:
         ssrc = self.rtx_ssrc if retransmission else self.ssrc
         mid = self.mid if 0 < len(self.mid) <= 3 else b""
         mid_id = self.mid_id if mid and self.mid_id and self.mid_id < 15 else None
-        time_id = (
-            self.abs_send_time_id
-            if self.abs_send_time_id and self.abs_send_time_id < 15
-            else UNUSED_EXTENSION
-        )
+        time_id = self.abs_send_time_id
+        if not time_id or time_id >= 15:
+            time_id = next(number for number in UNUSED_EXTENSIONS if number != mid_id)
         element = bytes([mid_id << 4 | len(mid) - 1]) + mid if mid_id else b""
         head = struct.pack("!BBHIIHH", 0x90, payload_type, 0, 0, ssrc, 0xBEDE, 2)
         return head + element.ljust(4, b"\0") + bytes([time_id << 4 | 2, 0, 0, 0])
@@ -87,6 +85,8 @@ class ViewerColumns:
         First incoming sequence number since the splice.
     temporal, temporal_target : numpy.ndarray
         Highest temporal layer it gets, and may get.
+    skips : numpy.ndarray
+        Whether it does not get the picture under way.
     time_prefix : numpy.ndarray
         Id and length byte of its abs-send-time, in the top byte of 32 bits.
     rtx_sequence : numpy.ndarray
@@ -115,6 +115,7 @@ class ViewerColumns:
     epoch: Integers
     temporal: Integers
     temporal_target: Integers
+    skips: npt.NDArray[np.bool_]
     time_prefix: Integers
     rtx_sequence: Integers
     last_sequence: Integers
@@ -137,7 +138,12 @@ class ViewerColumns:
     sent_timestamp: npt.NDArray[np.uint32]
     sent_picture: npt.NDArray[np.uint32]
 
-    _KINDS = {"used": np.bool_, "last_marker": np.bool_, "last_sent": np.float64}  # noqa: RUF012
+    _KINDS = {  # noqa: RUF012
+        "used": np.bool_,
+        "skips": np.bool_,
+        "last_marker": np.bool_,
+        "last_sent": np.float64,
+    }
     _BLOCKS = {  # noqa: RUF012
         "header": (HEADER, np.uint8),
         "rtx_header": (HEADER, np.uint8),

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from ..rtp.drops import Drop, Drops
 from ..rtp.rtcp import ReportBlock
-from .columns import Continuation, Header
+from .columns import HISTORY, NOWHERE, Continuation, Header
 from .layers import Layer, LayerSelector, Reason
 from .producer import Producer
 
 MAX_RESENDS = 3
-RESEND_MEMORY = 512
+RESEND_MEMORY = HISTORY
 
 
 class Consumer:
@@ -51,7 +51,9 @@ class Consumer:
         self.nacks = 0
         self.plis = 0
         self.bitrate_bps = 0.0
+        self.told: tuple[object, ...] = ()  # what its client knows of it
         self._continuation: Continuation | None = None
+        self._sent_before = 0, 0  # packets and bytes of its SSRC, of producers it had before
         self._resent: dict[int, tuple[float, int]] = {}
         self._sampled: tuple[float, int] | None = None
 
@@ -66,9 +68,11 @@ class Consumer:
     def detach(self) -> None:
         """Get nothing more, and remember the numbers to go on from."""
         if self.producer is not None and self.row is not None:
+            self._sent_before = self.sent
             self._continuation = self.producer.fanout.remove(self.row)
         self.producer = None
         self.row = None
+        self.reason = None
         self._resent.clear()
 
     def limit_temporal(self, temporal: int | None) -> None:
@@ -93,6 +97,15 @@ class Consumer:
         index = int(getattr(self.producer.fanout, column)[self.row])
         return self.producer.streams[index].rid if index >= 0 else None
 
+    @property
+    def sent(self) -> tuple[int, int]:
+        """Packets and bytes sent on its SSRC so far."""
+        packets, octets = self._sent_before
+        if self.producer is not None and self.row is not None:
+            packets += int(self.producer.fanout.packets[self.row])
+            octets += int(self.producer.fanout.octets[self.row])
+        return packets, octets
+
     def flowing(self) -> bool:
         """Whether a stream is forwarded now."""
         return (
@@ -106,6 +119,8 @@ class Consumer:
             return None
         if not self.supported:
             self.reason = Reason.CODEC_NOT_SUPPORTED
+            if producer.fanout.target[row] != NOWHERE:
+                producer.fanout.pause(row)
             return None
         layers = [
             Layer(stream.index, stream.rid, stream.height, stream.alive(now)) for stream in producer.by_size()
@@ -161,9 +176,7 @@ class Consumer:
 
     def sample(self, now: float) -> None:
         """Update `bitrate_bps` from what was sent since the last call."""
-        octets = 0
-        if self.producer is not None and self.row is not None:
-            octets = int(self.producer.fanout.octets[self.row])
+        octets = self.sent[1]
         if self._sampled is not None and now > self._sampled[0]:
-            self.bitrate_bps = max(octets - self._sampled[1], 0) * 8 / (now - self._sampled[0])
+            self.bitrate_bps = (octets - self._sampled[1]) * 8 / (now - self._sampled[0])
         self._sampled = now, octets

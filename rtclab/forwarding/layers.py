@@ -118,7 +118,7 @@ class LayerSelector:
         chosen = alive[-1]
         reason = None
         if self.view_height is not None:
-            fitting = [layer for layer in alive if layer.height is None or layer.height >= self.view_height]
+            fitting = [layer for layer in alive if (layer.height or 0) >= self.view_height]
             if fitting and fitting[0] is not chosen:
                 chosen, reason = fitting[0], Reason.VIEW_SIZE
         if self._cap is not None:

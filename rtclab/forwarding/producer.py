@@ -50,6 +50,7 @@ class Producer:
         self.rtx_payload_type = rtx_payload_type
         self.muted = False
         self.closed = False
+        self.cname = ""
         self.streams = [
             Stream(index, rid, codec, clock_rate, kind) for index, rid in enumerate(rids or (None,))
         ]
@@ -64,20 +65,27 @@ class Producer:
             return self.streams[0]
         return next((stream for stream in self.streams if stream.rid == rid), None)
 
-    def bind(self, stream: Stream, ssrc: int) -> Stream:
+    def bind(self, stream: Stream, ssrc: int, now: float) -> Stream:
         """Note the SSRC of a stream; another than before makes it a new stream in the same place."""
         if stream.ssrc is not None and stream.ssrc != ssrc:
+            self.forward(now)
             stream = Stream(stream.index, stream.rid, self.codec, self.clock_rate, self.kind)
             self.streams[stream.index] = stream
             self.fanout.restart(stream.index)
         stream.ssrc = ssrc
         return stream
 
+    def begin_anew(self, stream: Stream, now: float) -> None:
+        """The source of a stream has jumped to other numbers, so its viewers wait for a keyframe."""
+        self.forward(now)
+        self.fanout.restart(stream.index)
+
     def by_size(self) -> list[Stream]:
-        """Its streams from the smallest picture to the largest; unknown sizes as offered."""
-        return sorted(
-            self.streams, key=lambda stream: ((stream.width or 0) * (stream.height or 0), stream.index)
-        )
+        """Its streams from the smallest picture to the largest; as offered while a size is unknown."""
+        sizes = [(stream.width or 0) * (stream.height or 0) for stream in self.streams]
+        if not all(sizes):
+            return list(self.streams)
+        return sorted(self.streams, key=lambda stream: (sizes[stream.index], stream.index))
 
     def forward(self, now: float) -> None:
         """Send everything that is pending to the viewers."""

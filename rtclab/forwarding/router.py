@@ -55,7 +55,6 @@ class Router:
         self._dirty: list[Producer] = []
         self._next_decision = self._next_sample = 0.0
         self._ssrc = self.new_ssrc()
-        self._told: dict[int, tuple[object, ...]] = {}
 
     def new_ssrc(self) -> int:
         """A random SSRC; with 32 bits and a room's few hundred a collision is not worth a table."""
@@ -94,6 +93,7 @@ class Router:
         """Take in a client's track."""
         client.publish(mid, producer, ssrcs)
         producer.clock_offset = client.clock_offset
+        producer.cname = client.cname
         self.publisher[producer.id] = client
         self.consumers.setdefault(producer.id, [])
 
@@ -119,7 +119,6 @@ class Router:
         """Close a receiving m-line."""
         self.point(consumer, None, consumer.header, 0.0)
         client.consumers.pop(consumer.header.ssrc, None)
-        self._told.pop(id(consumer), None)
 
     def point(self, consumer: Consumer, producer: Producer | None, header: Header, now: float) -> None:
         """Let a consumer have another producer, or none; packets flow once its client is connected."""
@@ -171,15 +170,15 @@ class Router:
             consumer.temporal,
             consumer.reason,
         )
-        if self._told.get(id(consumer)) != state:
-            self._told[id(consumer)] = state
+        if consumer.told != state:
+            consumer.told = state
             self.on_consumer_changed(consumer)
 
     # -- in time ----------------------------------------------------------------------------------------
 
     def connected(self, client: Client, now: float) -> None:
         """A client's transport has connected: start what it waits for."""
-        for consumer in client.consumers.values():
+        for consumer in list(client.consumers.values()):
             self.decide(consumer, now)
 
     def drained(self, now: float) -> None:
@@ -194,9 +193,8 @@ class Router:
             client.tick(now)
         if now >= self._next_decision:
             self._next_decision = now + DECIDE_S
-            for consumers in list(self.consumers.values()):
-                for consumer in consumers:
-                    self.decide(consumer, now)
+            for consumer in [one for consumers in self.consumers.values() for one in consumers]:
+                self.decide(consumer, now)
         if now >= self._next_sample:
             self._next_sample = now + SAMPLE_S
             for client in self.clients.values():

@@ -90,7 +90,7 @@ class PacketStore:
         """Store a packet; None if it is already here or too old to have a place."""
         slot = sequence & (self.capacity - 1)
         there = self._packets[slot]
-        if there is not None and there.sequence >= sequence:
+        if sequence <= self.newest - self.capacity or (there is not None and there.sequence >= sequence):
             return None
         length = len(payload)
         start = slot * PAYLOAD_LIMIT

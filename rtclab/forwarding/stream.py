@@ -12,12 +12,14 @@ from ..rtp.nack import NackGenerator
 from ..rtp.packet import RtpPacket
 from ..rtp.payload import MalformedPayload, PayloadInfo, describer, vp8
 from ..rtp.reception import Reception
+from ..rtp.sequence import difference
 from .keyframes import KeyframeRequests
 from .store import PAYLOAD_LIMIT, Packet, PacketStore
 
 VIDEO_PACKETS = 1024  # two seconds at 5 Mbit/s
-AUDIO_PACKETS = 128
+AUDIO_PACKETS = 256  # as many as one wake-up of the port can bring
 ALIVE_S = 2.5  # a screen share may send one frame in two seconds
+MAX_AHEAD = 128  # packets that a retransmission may be ahead of what it overtook
 
 
 class Stream:
@@ -54,6 +56,7 @@ class Stream:
         self.height: int | None = None
         self.keyframe_sequence: int | None = None
         self.keyframe_arrival = 0.0
+        self._keyframe_timestamp: int | None = None
         self.keyframe_count = 0
         self.highest_temporal = 0
         self.first_arrival: float | None = None
@@ -100,11 +103,9 @@ class Stream:
         sequence = self._sequence(rtp, now, recovered_sequence)
         if sequence is None:
             return None, ()
-        length = len(payload)
-        if length > PAYLOAD_LIMIT:
-            self.drops.add(Drop.TOO_LONG)
-            return None, ()
-        if length:
+        if recovered_sequence is None and self.reception.resynced:
+            self._begin_anew()
+        if payload:
             try:
                 info = self._describe(payload)
             except MalformedPayload:
@@ -113,13 +114,17 @@ class Stream:
         else:
             info = PADDING
         data: bytes | memoryview = payload
-        if info.picture_id is not None and not self._is_vp8:
-            # only VP8's numbers are rewritten, so only its temporal layers can be left out
-            info.picture_id = info.tl0 = None
-            info.temporal_id = 0
+        if not self._is_vp8:
+            if info.picture_id is not None or info.temporal_id:
+                # only VP8's numbers are rewritten, so only its temporal layers can be left out
+                info.picture_id = info.tl0 = None
+                info.temporal_id = 0
         elif info.picture_id_bits == 7:
             data = vp8.widen(bytes(payload), info)
             info = self._describe(data)
+        if len(data) > PAYLOAD_LIMIT:
+            self.drops.add(Drop.TOO_LONG)
+            return None, ()
         packet = self.store.put(sequence, rtp.timestamp, rtp.marker, data, info, now)
         if packet is None:
             self.drops.add(
@@ -137,8 +142,11 @@ class Stream:
             if highest is None:
                 self.drops.add(Drop.TOO_OLD)
                 return None
-            distance = (recovered - highest) & 0xFFFF
-            return highest + (distance if distance < 0x8000 else distance - 0x10000)
+            ahead = difference(recovered, highest)
+            if ahead > MAX_AHEAD:
+                self.drops.add(Drop.TOO_OLD)
+                return None
+            return highest + ahead
         sequence = self.reception.receive(rtp.sequence, rtp.timestamp, now)
         if sequence is None:
             self.drops.add(Drop.TOO_OLD)
@@ -160,13 +168,27 @@ class Stream:
         if info.temporal_id > self.highest_temporal:
             self.highest_temporal = info.temporal_id
         if self.kind == "video" and info.keyframe and info.start:
-            self.keyframes.keyframe(now)
-            self.keyframe_count += 1
-            if self.keyframe_sequence is None or packet.sequence > self.keyframe_sequence:
-                self.keyframe_sequence = packet.sequence
-                self.keyframe_arrival = now
+            self._count_keyframe(packet, now)
         if info.width:
             self.width, self.height = info.width, info.height
+
+    def _count_keyframe(self, packet: Packet, now: float) -> None:
+        self.keyframes.keyframe(now)
+        known = self.keyframe_sequence
+        if packet.timestamp == self._keyframe_timestamp and known is not None:
+            # H.264 begins a keyframe with parameter sets, then its first slice: the earliest counts
+            self.keyframe_sequence = min(known, packet.sequence)
+            return
+        self.keyframe_count += 1
+        if known is None or packet.sequence > known:
+            self.keyframe_sequence = packet.sequence
+            self.keyframe_arrival = now
+            self._keyframe_timestamp = packet.timestamp
+
+    def _begin_anew(self) -> None:
+        """The source jumped to other numbers: what was missing will not come, nor fit what follows."""
+        self.nack = NackGenerator(0.1)
+        self.keyframe_sequence = self._keyframe_timestamp = None
 
     def sample(self, now: float) -> None:
         """Update `bitrate_bps` and `fps` from what came since the last call."""

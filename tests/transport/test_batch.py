@@ -23,7 +23,7 @@ from rtclab.transport.paths import PathTable
 GCM = pylibsrtp.Policy.SRTP_PROFILE_AEAD_AES_128_GCM
 CM80 = pylibsrtp.Policy.SRTP_PROFILE_AES128_CM_SHA1_80
 KEY = {GCM: bytes(range(28)), CM80: bytes(range(30))}
-HOSTS = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
+HOSTS: dict[int, str] = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 SO_NO_CHECK = 11
 
 MODES: list[Mode] = ["plain"] if best_mode() == "plain" else ["plain", "mmsg", "gso"]
@@ -38,7 +38,7 @@ class Viewer:
 
     def __init__(self, rig: Rig, family: int, profile: int) -> None:
         self.socket = socket.socket(family, socket.SOCK_DGRAM)
-        self.socket.bind((HOSTS[socket.AddressFamily(family)], 0))
+        self.socket.bind((HOSTS[family], 0))
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
         self.outbound = session(pylibsrtp.Policy.SSRC_ANY_OUTBOUND, profile)
         self.inbound = session(pylibsrtp.Policy.SSRC_ANY_INBOUND, profile)
@@ -48,7 +48,7 @@ class Viewer:
 
     def datagrams(self, count: int) -> list[bytes]:
         """The next `count` datagrams, and nothing after them."""
-        found = []
+        found: list[bytes] = []
         for _ in range(count):
             assert select.select([self.socket], [], [], 5)[0], f"only {len(found)} of {count} came"
             found.append(self.socket.recv(4096))
@@ -207,7 +207,9 @@ def test_without_checksum_offload_runs_are_given_up(rig: Rig, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_full_socket_loses_packets_and_counts_each_of_them(rig: Rig, mode: Mode) -> None:
+def test_a_full_socket_loses_packets_and_counts_each_of_them(
+    rig: Rig, mode: Mode, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sender = rig.senders[socket.AF_INET]
     for _ in range(4):
         rig.add()
@@ -216,7 +218,7 @@ def test_a_full_socket_loses_packets_and_counts_each_of_them(rig: Rig, mode: Mod
     if mode == "plain":
         rig.paths.sockets[sender.fileno()] = filled  # type: ignore[assignment]
     else:
-        batch._sendmmsg = filled.sendmmsg(batch._sendmmsg)
+        monkeypatch.setattr(batch, "_sendmmsg", filled.sendmmsg(batch._sendmmsg))
     lost, written = rig.send(batch, [600, 600, 600])
     assert list(lost) == [Drop.SOCKET_FULL]
     missing = Counter(lost[Drop.SOCKET_FULL])
