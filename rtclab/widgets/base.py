@@ -47,6 +47,7 @@ class SignalingWidget(anywidget.AnyWidget):
     _what = "widget"
     _phases: tuple[str, ...] = ("signaling", "ICE", "DTLS", FIRST_FRAME)
     _is_closed = True  # until it is made
+    _lock = threading.Lock()
 
     def __init__(self, connect: Connect, **traits: object) -> None:
         super().__init__()
@@ -56,7 +57,6 @@ class SignalingWidget(anywidget.AnyWidget):
         self._phase: str | None = None
         self._detail = ""
         self._waiters: set[asyncio.Future[None]] = set()
-        self._lock = threading.Lock()
         self._is_closed = False
         self._engine = get_engine()  # kept: at interpreter exit `close` must not start another
         self._hub = CommHub(self.send, connect)

@@ -1,4 +1,4 @@
-"""Joins the widgets' ES modules into one: anywidget loads a module from a blob URL, which can import no other.
+"""Joins the widgets' ES modules into one: anywidget loads a module from a blob URL, which imports no other.
 
 The modules in `js/` are plain files that any page can import as they are. To be joined they keep to a few
 rules, which are checked: imports come from "./file.js" by name, without renaming; only declarations are

@@ -12,7 +12,8 @@ from rtclab.widgets.base import SignalingWidget
 
 PUMP = """() => {
   window.bridged = (key, traits) => {
-    const model = new FakeModel(traits, { delay: 0, receive: (model, content) => toKernel(key, JSON.stringify(content)) });
+    const receive = (model, content) => toKernel(key, JSON.stringify(content));
+    const model = new FakeModel(traits, { delay: 0, receive });
     model.key = key;
     (window.models ??= []).push(model);
     return model;

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, Route
+from playwright.sync_api import Browser, Page, Route
 
 from rtclab.widgets import bundle
 
@@ -21,8 +21,9 @@ SETUP = """async () => {
   const style = document.createElement("style");
   style.textContent = await (await fetch("/js/style.css")).text();
   document.head.append(style);
-  window.publisherModel = (traits = {}) => new FakeModel({ source: "pattern", simulcast: true, ...traits }, window.room);
-  window.viewerModel = (traits = {}) => new FakeModel({ of: "", ...traits }, window.room);
+  const { room: inside } = window;
+  window.publisherModel = (traits) => new FakeModel({ source: "pattern", simulcast: true, ...traits }, inside);
+  window.viewerModel = (traits) => new FakeModel({ of: "", ...traits }, inside);
 }"""
 
 
@@ -47,3 +48,14 @@ def lab(page: Page) -> Iterator[Page]:
     page.evaluate(SETUP)
     yield page
     page.unroute("**/js/*")
+
+
+@pytest.fixture(scope="module")
+def plain(browser: Browser, blank_url: str) -> Iterator[Page]:
+    """One page for the tests of a file, for modules that keep no state."""
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(blank_url)
+    page.route("**/js/*", serve_module)
+    yield page
+    context.close()
