@@ -1,8 +1,8 @@
 """Fixtures that tests of every folder share: a Chromium with a fake camera, pages in it, and a JupyterLab.
 
 Playwright's synchronous interface leaves its loop marked as running on the main thread, where `asyncio.run`
-would then refuse to start. Tests that use no browser have the mark hidden (`_no_running_loop`); those that do
-hand coroutines to `rtclab.engine`.
+would then refuse to start. So the mark is set for tests that use the browser only; these hand coroutines to
+`rtclab.engine`.
 """
 
 from __future__ import annotations
@@ -33,17 +33,27 @@ CHROMIUM_FLAGS = [
     "--allow-loopback-in-peer-connection",
 ]
 
+PLAYWRIGHT_LOOP = pytest.StashKey[asyncio.AbstractEventLoop]()
+
 log = logging.getLogger("page")
 
 
-@pytest.fixture(autouse=True)
-def _no_running_loop(request: pytest.FixtureRequest) -> Iterator[None]:
-    loop = None if "browser" in request.fixturenames else asyncio._get_running_loop()
+def _mark_loop(item: pytest.Item) -> None:
+    loop = item.config.stash.get(PLAYWRIGHT_LOOP, None)
     if loop is not None:
-        asyncio._set_running_loop(None)
-    yield
-    if loop is not None:
-        asyncio._set_running_loop(loop)
+        asyncio._set_running_loop(loop if "browser" in getattr(item, "fixturenames", ()) else None)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Before the fixtures of `item`, of any scope, are made."""
+    _mark_loop(item)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """Before the fixtures of `item` are ended."""
+    _mark_loop(item)
 
 
 @pytest.fixture(scope="session")
@@ -53,12 +63,15 @@ def chromium_path() -> str:
 
 
 @pytest.fixture(scope="session")
-def browser(chromium_path: str) -> Iterator[Browser]:
+def browser(chromium_path: str, pytestconfig: pytest.Config) -> Iterator[Browser]:
     """A headless Chromium with a fake camera and microphone."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium_path, args=CHROMIUM_FLAGS)
+        loop = pytestconfig.stash[PLAYWRIGHT_LOOP] = asyncio.get_running_loop()
         yield browser
+        asyncio._set_running_loop(loop)
         browser.close()
+    del pytestconfig.stash[PLAYWRIGHT_LOOP]
 
 
 class _BlankPage(BaseHTTPRequestHandler):

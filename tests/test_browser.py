@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 
+import pytest
 from playwright.sync_api import Page
 
 CAPTURE = """async () => {
@@ -38,5 +40,24 @@ def test_peers_connect_over_loopback(page: Page) -> None:
     assert page.evaluate(CONNECT) == "open"
 
 
-def test_asyncio_run_works_after_a_browser_test() -> None:
+@pytest.fixture(scope="module")
+def own_loop() -> Iterator[asyncio.AbstractEventLoop]:
+    """A loop that runs in a fixture wider than one test, after the browser has started."""
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(asyncio.sleep(0))
+    yield loop
+    loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
+
+
+def test_asyncio_runs_after_a_browser_test(own_loop: asyncio.AbstractEventLoop) -> None:
+    assert asyncio.run(asyncio.sleep(0, "ran")) == "ran"
+    assert own_loop.run_until_complete(asyncio.sleep(0, "ran")) == "ran"
+
+
+def test_the_browser_goes_on_after_that(page: Page) -> None:
+    assert page.evaluate("6 * 7") == 42
+
+
+def test_asyncio_runs_until_the_last_test() -> None:
     assert asyncio.run(asyncio.sleep(0, "ran")) == "ran"
