@@ -50,10 +50,10 @@ class SignalingWidget(anywidget.AnyWidget):
     _lock = threading.Lock()
 
     def __init__(self, connect: Connect, **traits: object) -> None:
+        # before the comm opens: the page's `initialize` sees only what that carries
+        for trait, value in {"key": uuid.uuid4().hex, **traits}.items():
+            self.set_trait(trait, value)
         super().__init__()
-        with self.hold_trait_notifications():
-            for trait, value in {"key": uuid.uuid4().hex, **traits}.items():
-                self.set_trait(trait, value)
         self._phase: str | None = None
         self._detail = ""
         self._waiters: set[asyncio.Future[None]] = set()
