@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
+from aiortc.codecs.vpx import Vp8Decoder, Vp8Encoder, vp8_depayload
+from aiortc.jitterbuffer import JitterFrame
 
 from rtclab.measure import FrameCode, read_frame_code
 from rtclab.peers.pattern import SAMPLE_RATE, TestPattern
+from rtclab.peers.sources import picture_frame
 
 
 @pytest.mark.parametrize(
@@ -82,6 +87,22 @@ def test_sound_comes_in_any_pieces_and_in_stereo():
     assert np.array_equal(whole[:, 0], whole[:, 1])
     pieces = [pattern.samples(47_000 + at, 500, channels=2) for at in range(0, 2_000, 500)]
     assert np.array_equal(whole, np.concatenate(pieces))
+
+
+@pytest.mark.parametrize("width", [160, 320])
+def test_every_frame_survives_the_encoder_of_a_peer(width):
+    """With the settings of aiortc, cells without grain lost 2 to 3 % of the codes at these sizes."""
+    pattern = TestPattern(width, width * 9 // 16, stream=1, label="alice")
+    encoder, decoder = Vp8Encoder(), Vp8Decoder()
+    codes = []
+    for number in range(150):
+        frame = picture_frame(pattern.frame(number))
+        frame.pts, frame.time_base = 3000 * number, Fraction(1, 90_000)
+        payloads, timestamp = encoder.encode(frame)
+        data = b"".join(vp8_depayload(payload) for payload in payloads)
+        decoded = decoder.decode(JitterFrame(data, timestamp))
+        codes += [read_frame_code(each.to_ndarray(format="rgb24")) for each in decoded]
+    assert codes == [FrameCode(number, 1) for number in range(150)]
 
 
 @pytest.mark.parametrize(

@@ -145,7 +145,9 @@ def test_it_runs_in_a_thread_of_its_own():
     play(as_source(function, fps=100), 3)
     assert len(threads) == 1
     assert threads != {threading.main_thread()}
-    assert not any(thread.is_alive() for thread in threads)
+    for thread in threads:
+        thread.join(5)
+        assert not thread.is_alive()
 
 
 def test_a_slow_function_skips_and_does_not_burst():
