@@ -21,6 +21,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from ..rtp.sequence import newer
 from ..transport.batch import SLOTS, SendBatch
 from .columns import HISTORY, NO_REFERENCE, NOWHERE, Continuation, Header
 from .store import Packet
@@ -66,6 +67,16 @@ class _Progress:
         self.skipped: dict[int, Rows] = {}  # rows that did not get a picture, by its timestamp
         # sequence and picture offsets of all rows, by the number of the packet that did not come
         self.holes: dict[int, tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]] = {}
+
+    def note(self, packet: Packet) -> None:
+        """This is the newest packet with a payload."""
+        self.timestamp = packet.timestamp
+        self.marker = packet.marker
+        self.arrival = packet.arrival
+        if packet.info.picture_id is not None:
+            self.picture = packet.info.picture_id
+        if packet.info.tl0 is not None:
+            self.tl0 = packet.info.tl0
 
 
 class Fanout(Writer):
@@ -205,7 +216,7 @@ class Fanout(Writer):
             if progress.picture != NOWHERE:
                 self.last_picture[some] = (progress.picture + self.picture_offset[some]) & 0x7FFF
                 self.last_tl0[some] = (progress.tl0 + self.tl0_offset[some]) & 0xFF
-            self.last_marker[some] = progress.marker | self.skips[some]
+            self.last_marker[some] = progress.marker | (progress.skipping & self.skips[some])
             self.last_sent[some] = progress.arrival
 
     # -- packets ----------------------------------------------------------------------------------------
@@ -254,13 +265,7 @@ class Fanout(Writer):
             if progress.skipping:
                 rows = self._skip(progress, burst, new_picture)
         progress.highest = last.sequence
-        progress.timestamp = last.timestamp
-        progress.marker = last.marker
-        progress.arrival = last.arrival
-        if last.info.picture_id is not None:
-            progress.picture = last.info.picture_id
-        if last.info.tl0 is not None:
-            progress.tl0 = last.info.tl0
+        progress.note(last)
         if len(rows):
             self.emit(stream, rows, burst, self.sequence_offset[rows], self.picture_offset[rows], now)
 
@@ -318,18 +323,20 @@ class Fanout(Writer):
     def _late(self, stream: Stream, progress: _Progress, packet: Packet, now: float) -> None:
         """A packet that comes out of order goes into the hole it left."""
         hole = progress.holes.pop(packet.sequence, None)
-        if hole is None or not packet.length:
-            return
-        offsets, pictures = hole
-        rows = progress.rows[self.epoch[progress.rows] < packet.sequence]
-        skipped = progress.skipped.get(packet.timestamp)
-        if skipped is not None:
-            rows = np.setdiff1d(rows, skipped)
-        if len(rows):
-            self.emit(stream, rows, [packet], offsets[rows], pictures[rows], now)
-        if packet.info.keyframe and packet.info.start:
-            for row in progress.waiting[self.current[progress.waiting] == NOWHERE].tolist():
-                self._replay(row, stream.index, now)
+        if hole is not None and packet.length:
+            if newer(packet.timestamp, progress.timestamp, 32):  # only padding has passed it
+                progress.skipping = False
+                progress.note(packet)
+            offsets, pictures = hole
+            rows = progress.rows[self.epoch[progress.rows] < packet.sequence]
+            skipped = progress.skipped.get(packet.timestamp)
+            if skipped is not None:
+                rows = np.setdiff1d(rows, skipped)
+            if len(rows):
+                self.emit(stream, rows, [packet], offsets[rows], pictures[rows], now)
+        # it may have been the one that a keyframe lacked
+        for row in progress.waiting[self.current[progress.waiting] == NOWHERE].tolist():
+            self._replay(row, stream.index, now)
 
     def _splice(self, stream: Stream, rows: Rows, packet: Packet) -> None:
         """Continue the numbers of `rows` with `packet`, the first of a keyframe."""
