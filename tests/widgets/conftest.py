@@ -22,13 +22,14 @@ SETUP = """async () => {
   style.textContent = await (await fetch("/js/style.css")).text();
   document.head.append(style);
   const { room: inside } = window;
-  window.publisherModel = (traits) => new FakeModel({ source: "pattern", simulcast: true, ...traits }, inside);
+  const sends = { source: "pattern", simulcast: true };
+  window.publisherModel = (traits) => new FakeModel({ ...sends, ...traits }, inside);
   window.viewerModel = (traits) => new FakeModel({ of: "", ...traits }, inside);
 }"""
 
 
 def serve_module(route: Route) -> None:
-    name = route.request.url.rsplit("/", 1)[-1]
+    name = route.request.url.rsplit("/", 1)[-1].split("?")[0]
     made = {
         "publisher_bundle.js": lambda: bundle.module("entry_publisher.js"),
         "viewer_bundle.js": lambda: bundle.module("entry_viewer.js"),
@@ -44,10 +45,10 @@ def serve_module(route: Route) -> None:
 def lab(page: Page) -> Iterator[Page]:
     """A page with `Publisher`, `Viewer` (the anywidget modules), `room`, `display` and the fake models."""
     page.context.grant_permissions(["camera", "microphone"])
-    page.route("**/js/*", serve_module)
+    page.route("**/js/**", serve_module)
     page.evaluate(SETUP)
     yield page
-    page.unroute("**/js/*")
+    page.unroute("**/js/**")
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +57,6 @@ def plain(browser: Browser, blank_url: str) -> Iterator[Page]:
     context = browser.new_context()
     page = context.new_page()
     page.goto(blank_url)
-    page.route("**/js/*", serve_module)
+    page.route("**/js/**", serve_module)
     yield page
     context.close()

@@ -35,7 +35,7 @@ export class FakeRoom {
     this.sessions = new Map();
     this.delay = 0;
     this.silent = new Set(); // message types that get no reply
-    this.blackhole = false; // answers without candidates
+    this.blackhole = false; // no candidates pass, either way
     this.layers = [];
     this.refuse = new Map(); // code by message type
     this.rejectKinds = new Set();
@@ -68,6 +68,7 @@ export class FakeRoom {
     if (!seat.joined) return undefined;
     if (message.type === "leave") return this.leave(seat);
     if (message.type === "offer") return this.offer(seat, message, reply);
+    if (message.type === "candidate" && this.blackhole) return undefined;
     if (message.type === "candidate") return seat.pc?.addIceCandidate({ sdpMid: message.mid, candidate: message.candidate }).catch(() => {});
     if (message.type === "mute") {
       this.tracks.get(message.track).info.muted = message.muted;
