@@ -299,7 +299,7 @@ class UdpPort:
                     if transport is None:
                         self.drops.add(Drop.UNKNOWN_SOURCE)
                     else:
-                        self._receive_srtp(transport, local, slot, length, now)
+                        self._receive_srtp(transport, local, slot, length, now - receiver.ages[slot])
                 elif first < 4:
                     self._receive_stun(local, bytes(view[:length]), name, now)
                 elif 19 < first < 64 and length >= MIN_RECORD:

@@ -1,7 +1,11 @@
 """The way in: many datagrams in one system call.
 
-`recvmmsg` fills up to 64 slots of 2048 bytes at a cost of about half a microsecond each. It is called through
-`ctypes.PyDLL`, which keeps the GIL; the sockets never block. Platforms without it read one datagram a call.
+`recvmmsg` fills up to 64 slots of 2048 bytes at a cost of about half a microsecond each. It is called
+through `ctypes.PyDLL`, which keeps the GIL; the sockets never block. Platforms without it read one datagram
+a call.
+
+On Linux the kernel notes when each datagram came in (``SO_TIMESTAMPNS``). Bandwidth estimation at the sender
+needs that: what waits while the process is busy would otherwise seem to have come all at once.
 """
 
 from __future__ import annotations
@@ -9,6 +13,7 @@ from __future__ import annotations
 import ctypes
 import socket
 import sys
+import time
 from typing import Protocol
 
 import numpy as np
@@ -33,12 +38,15 @@ class Receiver(Protocol):
         Length of each datagram read; one that was cut off has `SLOT_SIZE` or more.
     names : list of bytes
         Source of each, as `pack_name` gives it.
+    ages : list of float
+        How long each has waited, in seconds; 0 where the kernel does not say.
     """
 
     views: list[memoryview]
     pointers: list[int]
     lengths: list[int]
     names: list[bytes]
+    ages: list[float]
 
     def read(self, receiver: socket.socket) -> int:
         """Fill slots with what waits at a socket, without waiting, and return how many."""
@@ -64,6 +72,7 @@ class _Slots:
         self.pointers = [first + slot * SLOT_SIZE for slot in range(SLOTS)]
         self.lengths: list[int] = []
         self.names: list[bytes] = []
+        self.ages: list[float] = []
 
 
 # struct iovec, msghdr and mmsghdr of Linux, laid out as its C compiler does
@@ -82,6 +91,25 @@ _MSGHDR = np.dtype(
 )
 _MMSGHDR = np.dtype([("header", _MSGHDR), ("length", np.uint32)], align=True)
 
+SO_TIMESTAMPNS = 35
+_LONGEST_WAIT = 1.0  # seconds; more means that the clock was set
+# struct cmsghdr and the timespec in it
+_STAMP = np.dtype(
+    [
+        ("size", np.uintp),
+        ("level", np.int32),
+        ("type", np.int32),
+        ("seconds", np.int64),
+        ("nanoseconds", np.int64),
+    ]
+)
+
+
+def stamp_arrivals(sock: socket.socket) -> None:
+    """Let the kernel note when datagrams come in, where `BatchReceiver` can read that."""
+    if has_recvmmsg() and sys.maxsize > 2**32:
+        sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+
 
 class BatchReceiver(_Slots):
     """Reads up to `SLOTS` datagrams with one `recvmmsg`; for sockets of one address family."""
@@ -97,6 +125,9 @@ class BatchReceiver(_Slots):
         headers["name"] = _address(self._names) + NAME_SIZE * slots
         headers["iov"] = _address(self._iov) + _IOVEC.itemsize * slots
         headers["iov_count"] = 1
+        self._stamps = np.zeros(SLOTS, _STAMP)
+        headers["control"] = _address(self._stamps) + _STAMP.itemsize * slots
+        self._control_lengths = headers["control_length"]
         self._name_lengths = headers["name_length"]
         self._lengths = self._messages["length"]
         self._pointer = _address(self._messages)
@@ -113,11 +144,16 @@ class BatchReceiver(_Slots):
     def read(self, receiver: socket.socket) -> int:
         """Fill slots with what waits at a socket, without waiting, and return how many."""
         self._name_lengths[:] = NAME_SIZE
+        self._control_lengths[:] = _STAMP.itemsize
         count: int = self._recvmmsg(receiver.fileno(), self._pointer, SLOTS, self._flags, None)
         if count <= 0:
             return 0
         self.lengths = self._lengths[:count].tolist()
         self.names = self._names[:count].tolist()
+        stamps = self._stamps[:count]
+        waited = (time.time() - stamps["seconds"]) - stamps["nanoseconds"] * 1e-9
+        stamped = (self._control_lengths[:count] == _STAMP.itemsize) & (waited > 0) & (waited < _LONGEST_WAIT)
+        self.ages = np.where(stamped, waited, 0.0).tolist()
         return count
 
 
@@ -137,6 +173,7 @@ class PlainReceiver(_Slots):
                 continue
             self.lengths.append(length)
             self.names.append(pack_name(address[0], address[1]))
+        self.ages = [0.0] * len(self.lengths)
         return len(self.lengths)
 
 

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from .addresses import family_of, host_addresses, name_length
+from .receive import stamp_arrivals
 
 BUFFER_SIZE = 4 << 20  # bytes asked of the kernel for each direction of each socket
 _ANY = {int(socket.AF_INET): "0.0.0.0", int(socket.AF_INET6): "::"}
@@ -32,6 +33,7 @@ def bind(port: int, addresses: Sequence[str], skip_absent: bool) -> list[socket.
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
                 sock.setsockopt(socket.SOL_SOCKET, option, BUFFER_SIZE)
+            stamp_arrivals(sock)
             try:
                 sock.bind((host, port))
             except OSError as error:
