@@ -193,10 +193,8 @@ def test_frames_nobody_takes_are_dropped_and_counted(join):
     alice.publish(small(sound=False))
     video = bob.watch("alice")
     until(lambda: video.received >= 6, "no frames")
-    newest = read_frame_code(video.latest())
-    oldest = read_frame_code(video.next_frame())
-    assert 0 <= newest.frame - oldest.frame <= 2
-    assert video.dropped >= video.received - 6
+    assert video.dropped >= 4
+    assert read_frame_code(video.next_frame()).frame >= 4
     picture = video.snapshot()
     assert picture._repr_png_().startswith(b"\x89PNG")
     assert picture.image.size == (320, 180)
