@@ -71,6 +71,7 @@ ERROR_CODES: Final = frozenset(
         "room_closed",
         "too_large",
         "not_allowed",
+        "internal",
     }
 )
 

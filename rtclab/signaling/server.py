@@ -8,41 +8,24 @@ session makes of a message is an event, and each event has one handler here.
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..errors import NegotiationError
-from ..forwarding.columns import Header
 from ..forwarding.consumer import Consumer
-from ..forwarding.producer import Producer
 from ..forwarding.router import Router
-from ..rtp import extensions
 from ..transport.port import UdpPort
-from ..transport.transport import RemoteParameters, Transport
+from ..transport.transport import Transport
 from . import session as events
 from .carrier import Carrier
-from .member import Member, Publication, Subscription
-from .negotiation import (
-    AcceptPublish,
-    AcceptReceive,
-    Decision,
-    Inactive,
-    LocalFields,
-    Offer,
-    Publishing,
-    Receiving,
-    Reject,
-    Unusable,
-    build_answer,
-    choose_codec,
-    payload_type_for,
-    read_offer,
-)
+from .member import Member, Publication
+from .offers import OfferDesk
 from .trace import SignalingTrace
+
+logger = logging.getLogger(__name__)
 
 TRACKS_S = 1.0
 LEVELS_S = 0.5
-DEAD_STATES = ("failed", "closed")
 
 
 class SignalingServer:
@@ -77,15 +60,15 @@ class SignalingServer:
         self.port = port
         self.router = router
         self.clock = clock
-        self.video_codecs = tuple(video_codecs)
         self.ice_servers = list(ice_servers)
         self.members: dict[str, Member] = {}
         self.trace = SignalingTrace()
         self.closed = False
         self.on_change: Callable[[], None] = lambda: None
+        self._opened = clock()
         self._numbers = itertools.count(1)
-        self._track_numbers = itertools.count(1)
         self._guests = itertools.count(1)
+        self._desk = OfferDesk(self, video_codecs)
         self._next_tracks = self._next_levels = 0.0
         router.on_consumer_changed = self._consumer_changed
 
@@ -158,41 +141,7 @@ class SignalingServer:
 
     def offered(self, member: Member, event: events.Offered) -> None:
         """Answer an offer, or say why not."""
-        try:
-            offer = read_offer(event.sdp, event.tracks)
-            wanted = {track["mid"]: track for track in event.tracks}
-            decisions, rejected = self._decide(member, offer, wanted)
-            if offer.remote is None and member.transport is None:
-                refused = (
-                    rejected[0] if rejected else {"code": "bad_sdp", "message": "nothing in it can be used"}
-                )
-                raise NegotiationError(refused["code"], f"the offer is refused: {refused['message']}")
-        except NegotiationError as error:
-            member.session.error(event.id, error.code, str(error))
-            return
-        transport = self._transport_for(member, offer)
-        self._close_missing(member, offer, decisions)
-        tracks: list[dict[str, Any]] = []
-        for section in offer.sections:
-            decision = decisions[section.mid]
-            entry = wanted.get(section.mid, {})
-            if isinstance(section, Publishing) and isinstance(decision, AcceptPublish):
-                publication = self._publish(member, section, decision, entry)
-                tracks.append({"mid": section.mid, "track": publication.id})
-            elif isinstance(decision, (AcceptReceive, Inactive)) and section.mid in member.subscriptions:
-                subscription = member.subscriptions[section.mid]
-                tracks.append(
-                    {
-                        "mid": section.mid,
-                        "track": subscription.track,
-                        "ssrc": subscription.consumer.header.ssrc,
-                    }
-                )
-        local = LocalFields(
-            transport.ufrag, transport.pwd, transport.fingerprint, transport.setup, self.port.candidates()
-        )
-        member.session.answer(event.id, build_answer(offer, decisions, local), tracks, rejected)
-        self._point_subscriptions(member, offer)
+        self._desk.answer(member, event)
         self.publish_tracks()
         self.on_change()
 
@@ -237,189 +186,6 @@ class SignalingServer:
         """Keep the newest figures of a client for `Room.stats`."""
         member.client_stats = {str(track.get("track")): track for track in event.tracks}
 
-    # -- negotiation ------------------------------------------------------------------------------------
-
-    def _decide(
-        self, member: Member, offer: Offer, wanted: dict[str, dict[str, Any]]
-    ) -> tuple[dict[str, Decision], list[dict[str, Any]]]:
-        """Accept or reject each m-line; nothing is changed yet but receiving m-lines that open."""
-        decisions: dict[str, Decision] = {}
-        rejected: list[dict[str, Any]] = []
-        receiving = [section for section in offer.sections if isinstance(section, Receiving)]
-        if receiving:
-            member.playable = frozenset(
-                codec.name.upper() for section in receiving for codec in section.codecs
-            )
-        for section in offer.sections:
-            entry = wanted.get(section.mid, {})
-            if isinstance(section, Publishing):
-                try:
-                    codec = self._codec(member, section)
-                except NegotiationError as error:
-                    decisions[section.mid] = Reject()
-                    rejected.append({"mid": section.mid, "code": error.code, "message": str(error)})
-                else:
-                    decisions[section.mid] = AcceptPublish(codec, section.rtx.get(codec.payload_type))
-            elif isinstance(section, Receiving):
-                decisions[section.mid] = self._accept_receiving(member, section, entry.get("track"))
-            elif isinstance(section, Unusable):
-                decisions[section.mid] = Inactive() if section.code == "inactive" else Reject()
-                if section.code not in ("inactive", "stopped"):
-                    rejected.append({"mid": section.mid, "code": section.code, "message": section.message})
-            else:
-                decisions[section.mid] = Reject()
-        return decisions, rejected
-
-    def _codec(self, member: Member, section: Publishing) -> Any:
-        current = member.publications.get(section.mid)
-        if current is not None:  # what viewers get already stays, if the client still offers it
-            for codec in section.codecs:
-                if codec.payload_type == current.codec.payload_type and codec.name == current.codec.name:
-                    return codec
-        others = [
-            set(other.playable) for other in self.members.values() if other is not member and other.playable
-        ]
-        preferred = self.video_codecs if section.kind == "video" else ("opus",)
-        return choose_codec(section, preferred, others)
-
-    def _accept_receiving(self, member: Member, section: Receiving, track: str | None) -> Decision:
-        subscription = member.subscriptions.get(section.mid)
-        publication = self.track(track)
-        if subscription is None:
-            if publication is None:
-                return Inactive()
-            header = Header(0, self.router.new_ssrc(), None, self.router.new_ssrc())
-            client = member.client
-            consumer = Consumer(member.id, section.mid, header, client.transport.row if client else 0)
-            subscription = Subscription(consumer, section.mid, section.kind)
-            member.subscriptions[section.mid] = subscription
-        subscription.track = publication.id if publication is not None else None
-        if publication is None:
-            return Inactive()
-        header = subscription.consumer.header
-        return AcceptReceive(
-            header.ssrc,
-            header.rtx_ssrc if section.kind == "video" else None,
-            f"rtclab-{publication.member.id}",
-            publication.id,
-            publication.member.id,
-        )
-
-    def _transport_for(self, member: Member, offer: Offer) -> Transport:
-        """The member's transport: new for a new peer connection, restarted for new ICE credentials."""
-        transport = member.transport
-        if offer.remote is None:  # nothing in it needs a transport: the one that is there stays
-            assert transport is not None
-            return transport
-        remote = RemoteParameters(
-            offer.remote.ufrag, offer.remote.pwd, tuple(offer.remote.fingerprints), offer.remote.setup
-        )
-        if transport is not None and (
-            remote.fingerprints != member.fingerprints or transport.state in DEAD_STATES
-        ):
-            self._close_media(member, keep=offer)
-            transport = None
-        if transport is None:
-            transport = self.port.new_transport()
-            transport.on_state = lambda state: self._transport_state(member, transport, state)
-            member.transport = transport
-            member.client = self.router.add_client(member.id, transport)
-            transport.connect(remote)
-        elif remote.ufrag != member.remote_ufrag:
-            transport.restart(remote)
-        member.fingerprints, member.remote_ufrag = remote.fingerprints, remote.ufrag
-        client = member.client
-        assert client is not None
-        for section in offer.sections:
-            if isinstance(section, Publishing):
-                client.extension_ids.update(section.extensions)
-                client.transport_cc = client.transport_cc or section.transport_cc
-        for subscription in member.subscriptions.values():
-            consumer = subscription.consumer
-            consumer.path = transport.row
-            client.consumers[consumer.header.ssrc] = consumer
-        return transport
-
-    def _transport_state(self, member: Member, transport: Transport, state: str) -> None:
-        if member.transport is not transport or member.client is None:
-            return
-        if state == "connected":
-            self.router.connected(member.client, self.clock())
-        elif state in DEAD_STATES:
-            self._close_media(member)
-            self.publish_tracks()
-        self.on_change()
-
-    def _close_missing(self, member: Member, offer: Offer, decisions: dict[str, Decision]) -> None:
-        """End what the new offer no longer has."""
-        client = member.client
-        assert client is not None
-        now = self.clock()
-        for mid in list(member.publications):
-            if not isinstance(decisions.get(mid), AcceptPublish):
-                self.router.unpublish(client, mid, now)
-                del member.publications[mid]
-        for mid, subscription in list(member.subscriptions.items()):
-            if not isinstance(decisions.get(mid), (AcceptReceive, Inactive)):
-                self.router.remove_consumer(client, subscription.consumer)
-                del member.subscriptions[mid]
-
-    def _publish(
-        self, member: Member, section: Publishing, decision: AcceptPublish, entry: dict[str, Any]
-    ) -> Publication:
-        client = member.client
-        assert client is not None
-        current = member.publications.get(section.mid)
-        if current is not None and current.codec.payload_type == decision.codec.payload_type:
-            current.source = entry.get("source", current.source)
-            current.producer.muted = bool(entry.get("muted", current.producer.muted))
-            return current
-        if current is not None:
-            self.router.unpublish(client, section.mid, self.clock())
-        codec = decision.codec
-        producer = Producer(
-            f"t{next(self._track_numbers)}",
-            section.kind,
-            codec.name,
-            codec.clock_rate,
-            codec.payload_type,
-            decision.rtx,
-            tuple(section.rids),
-            self.router.batch,
-        )
-        producer.muted = bool(entry.get("muted", False))
-        ssrcs = {ssrc: section.rtx_ssrcs.get(ssrc) for ssrc in section.ssrcs}
-        self.router.publish(client, section.mid, producer, ssrcs)
-        publication = Publication(producer, member, section.mid, entry.get("source", section.kind), codec)
-        member.publications[section.mid] = publication
-        return publication
-
-    def _point_subscriptions(self, member: Member, offer: Offer) -> None:
-        """Point each receiving m-line at the track it asks for, with the numbers of this negotiation."""
-        now = self.clock()
-        for section in offer.sections:
-            subscription = member.subscriptions.get(section.mid)
-            if subscription is None:
-                continue
-            consumer = subscription.consumer
-            publication = self.track(subscription.track)
-            if publication is None or not isinstance(section, Receiving):
-                subscription.track = None
-                self.router.point(consumer, None, consumer.header, now)
-                continue
-            payload_type, rtx_payload_type = payload_type_for(publication.codec, section)
-            header = Header(
-                payload_type or 0,
-                consumer.header.ssrc,
-                rtx_payload_type,
-                consumer.header.rtx_ssrc,
-                section.mid.encode(),
-                section.extensions.get(extensions.MID),
-                section.extensions.get(extensions.ABS_SEND_TIME),
-            )
-            consumer.supported = payload_type is not None
-            self.router.point(consumer, publication.producer, header, now)
-
     # -- the others -------------------------------------------------------------------------------------
 
     def _tracks_for(self, member: Member) -> list[dict[str, Any]]:
@@ -462,7 +228,9 @@ class SignalingServer:
     def record(self, direction: str, member: Member | None, carrier: Carrier, message: object) -> None:
         """Note a message in the room's trace."""
         name = member.name if member is not None else None
-        self.trace.record(self.clock(), direction, member.id if member else None, name, carrier.kind, message)
+        self.trace.record(
+            self.clock() - self._opened, direction, member.id if member else None, name, carrier.kind, message
+        )
 
     # -- ends -------------------------------------------------------------------------------------------
 
@@ -491,13 +259,32 @@ class SignalingServer:
                 member.session.levels(levels, active)
                 self.flush(member)
 
-    def _close_media(self, member: Member, keep: Offer | None = None) -> None:
-        """End a member's transport and all that ran over it."""
-        transport, member.transport, member.client = member.transport, None, None
+    def transport_state(self, member: Member, transport: Transport, state: str) -> None:
+        """Follow a transport: start what waits for it, end what ran over it."""
+        if member.transport is not transport or member.client is None:
+            return
+        if state == "connected":
+            self.router.connected(member.client, self.clock())
+        elif state == "failed":  # silent for too long; an ICE restart may still bring it back
+            self._stop_media(member)
+            self.publish_tracks()
+        elif state == "closed":
+            self.close_media(member)
+            self.publish_tracks()
+        self.on_change()
+
+    def _stop_media(self, member: Member) -> None:
+        """End what a member publishes and what it is sent; its transport and its m-lines stay."""
         self.router.remove_client(member.id, self.clock())
+        self.router.levels.forget(member.id)
+        member.client = None
         member.publications.clear()
-        if keep is None:
-            member.subscriptions.clear()
+
+    def close_media(self, member: Member) -> None:
+        """End a member's transport and all that ran over it."""
+        self._stop_media(member)
+        member.subscriptions.clear()
+        transport, member.transport = member.transport, None
         if transport is not None:
             transport.on_state = lambda state: None
             transport.close()
@@ -506,7 +293,7 @@ class SignalingServer:
         """Take a member out of the room."""
         if self.members.pop(member.id, None) is None:
             return
-        self._close_media(member)
+        self.close_media(member)
         member.carrier.close()
         self.publish_tracks()
         self.on_change()
@@ -533,7 +320,12 @@ class _Endpoint:
         server = self.server
         server.record("in", self.member, self.carrier, message)
         for event in self.session.receive(message, server.clock()):
-            self._handle(event)
+            try:
+                self._handle(event)
+            except Exception:  # a mistake of the room's must not cost this client its session
+                logger.exception("a %s could not be handled", type(event).__name__)
+                re = getattr(event, "id", None)
+                self.session.error(re, "internal", "the room failed to handle this; its log says why")
         if self.member is not None:
             server.flush(self.member)
         else:

@@ -107,8 +107,7 @@ def test_leaving_ends_what_the_others_watch(room: rtclab.Room) -> None:
     frame_numbers(video, 3)
     alice.leave()
     with pytest.raises((Closed, Timeout)):
-        for _ in range(100):
-            video.next_frame(5)
+        frame_numbers(video, 100, 5)
     assert [participant.name for participant in room.participants] == ["bob"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 
 import pytest
@@ -30,7 +31,7 @@ def test_twenty_viewers_get_every_frame() -> None:
         assert sent > SECONDS * FPS * 0.5, "the machine is too slow for this test to say anything"
         published = set().union(*numbers)
         for seen in numbers:
-            assert all(later > earlier for earlier, later in zip(seen, seen[1:], strict=False))
+            assert all(later > earlier for earlier, later in itertools.pairwise(seen))
             got = sum(latest_start <= number <= earliest_end for number in seen)
             assert got >= 0.99 * sum(latest_start <= number <= earliest_end for number in published)
         stats = room.stats()

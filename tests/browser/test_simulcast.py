@@ -1,0 +1,84 @@
+"""Simulcast from Chromium: three layers arrive, and switching between them breaks nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from browser_tools import KEEP_CONNECTIONS, start_publishing, stats, tile, wait_for
+from jupyterlab_driver import Notebook
+
+Open = Callable[["str | Sequence[str]"], Notebook]
+
+CELLS = [
+    "import rtclab; room = rtclab.Room()",
+    "room.publisher('you')",
+    "room.viewer()",
+    """
+incoming = room.stats().query("direction == 'in' and kind == 'video'").sort_values("width")
+list(zip(incoming.layer, incoming.width.astype(int)))
+""",
+]
+
+
+def received(page: Page) -> dict[str, float]:
+    """The inbound video report of the viewer."""
+    (report,) = [report for report in stats(page, "inbound-rtp") if report["kind"] == "video"]
+    return report
+
+
+@pytest.mark.timeout(240)
+def test_three_layers_arrive_and_switching_freezes_nothing(lab_page: Open, empty_page: Page) -> None:
+    empty_page.add_init_script(KEEP_CONNECTIONS)
+    notebook = lab_page(CELLS)
+    for cell in range(3):
+        notebook.run(cell)
+    start_publishing(notebook, 1)
+    page = notebook.page
+    wait_for(page, "outbound-rtp", "reports.filter((one) => one.rid && one.frameWidth).length === 3")
+    picker = tile(notebook, 2, "you").get_by_label("Layer")
+    expect(picker.locator("option")).to_have_count(4)
+    sizes = {
+        report["rid"]: report["frameWidth"] for report in stats(page, "outbound-rtp") if report.get("rid")
+    }
+    assert len(set(sizes.values())) == 3
+
+    before = None
+    for rid in ("q", "f", "h", "q", "h", "f", "q", "f"):
+        picker.select_option(rid)
+        wait_for(
+            page,
+            "inbound-rtp",
+            f"reports.some((one) => one.kind === 'video' && one.frameWidth === {sizes[rid]})",
+        )
+        if before is None:  # the first frames of a call are no steady state
+            before = received(page)
+    after = received(page)
+    assert after["freezeCount"] == before["freezeCount"]
+    assert after["framesDecoded"] > before["framesDecoded"]
+    # a picture that cannot be decoded makes Chromium ask for a keyframe
+    assert after["pliCount"] == before["pliCount"]
+    assert after["packetsLost"] <= 0
+    text = notebook.run(3)
+    for rid, width in sizes.items():
+        assert f"('{rid}', {width})" in text
+
+
+@pytest.mark.timeout(240)
+def test_an_unimpaired_publisher_reaches_its_full_bitrate(lab_page: Open, empty_page: Page) -> None:
+    empty_page.add_init_script(KEEP_CONNECTIONS)
+    notebook = lab_page(CELLS)
+    for cell in range(3):
+        notebook.run(cell)
+    start_publishing(notebook, 1)
+    wait_for(
+        notebook.page, "candidate-pair", "reports.some((one) => one.availableOutgoingBitrate > 2_000_000)", 10
+    )
+    wait_for(
+        notebook.page,
+        "outbound-rtp",
+        "reports.some((one) => one.rid === 'f' && one.frameWidth && one.qualityLimitationReason === 'none')",
+        10,
+    )

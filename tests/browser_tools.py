@@ -1,0 +1,89 @@
+"""What the browser tests share: a page's peer connections, and the pixels of its videos."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from playwright.sync_api import Locator, Page, expect
+
+from jupyterlab_driver import Notebook
+
+# Keeps every peer connection of the page where a test can ask it.
+KEEP_CONNECTIONS = """
+window.rtclabConnections = [];
+window.RTCPeerConnection = class extends window.RTCPeerConnection {
+  constructor(...given) {
+    super(...given);
+    window.rtclabConnections.push(this);
+  }
+};
+"""
+
+# The next frames that a video presents, scaled down, as base64 of RGBA bytes.
+GRAB = """async (video, [count, width, height]) => {
+  const canvas = new OffscreenCanvas(width, height);
+  const context = canvas.getContext("2d", {willReadFrequently: true});
+  const frames = [];
+  for (let index = 0; index < count; index += 1) {
+    await new Promise((resolve) => video.requestVideoFrameCallback(resolve));
+    context.drawImage(video, 0, 0, width, height);
+    const bytes = context.getImageData(0, 0, width, height).data;
+    frames.push(Array.from({length: Math.ceil(bytes.length / 8192)}, (_, part) =>
+      String.fromCharCode(...bytes.subarray(part * 8192, (part + 1) * 8192))).join(""));
+  }
+  return frames.map(btoa);
+}"""
+
+STATS = """async (kind) => {
+  const found = [];
+  for (const [connection, one] of window.rtclabConnections.entries()) {
+    if (one.connectionState === "closed") continue;
+    for (const report of (await one.getStats()).values()) {
+      if (report.type === kind) found.push({connection, ...report});
+    }
+  }
+  return found;
+}"""
+
+
+def grab(video: Locator, count: int, width: int = 320, height: int = 180) -> list[np.ndarray]:
+    """The next `count` frames that a ``<video>`` presents, as (height, width, 3) RGB."""
+    encoded: Sequence[str] = video.evaluate(GRAB, [count, width, height])
+    return [
+        np.frombuffer(base64.b64decode(frame), np.uint8).reshape(height, width, 4)[..., :3]
+        for frame in encoded
+    ]
+
+
+def stats(page: Page, kind: str) -> list[dict[str, Any]]:
+    """Every report of one type (W3C webrtc-stats) of every open connection in the page."""
+    reports: list[dict[str, Any]] = page.evaluate(STATS, kind)
+    return reports
+
+
+def wait_for(page: Page, kind: str, condition: str, timeout: float = 20) -> None:
+    """Wait until ``condition``, JavaScript on the list `reports`, holds for the reports of one type."""
+    page.wait_for_function(
+        f"async (kind) => {{ const reports = await ({STATS})(kind); return {condition}; }}",
+        arg=kind,
+        timeout=timeout * 1000,
+        polling=250,
+    )
+
+
+def start_publishing(notebook: Notebook, cell: int, source: str | None = None) -> Locator:
+    """Press Start in the publisher that a cell shows, and wait until it is live; returns the widget."""
+    widget = notebook.outputs(cell).locator("[data-rtclab=publisher]")
+    if source is not None:
+        widget.get_by_label("Picture").select_option(label=source)
+    widget.get_by_role("button", name="Start", exact=True).click()
+    expect(widget).to_have_attribute("data-status", "live", timeout=20_000)
+    return widget
+
+
+def tile(notebook: Notebook, cell: int, participant: str) -> Locator:
+    """The tile of a participant in the viewer that a cell shows."""
+    return notebook.outputs(cell).locator(f"[data-rtclab=viewer] [data-participant={participant}]")
