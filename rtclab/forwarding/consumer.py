@@ -130,13 +130,13 @@ class Consumer:
         self.reason = Reason.MUTED if producer.muted else choice.reason
         if choice.index is None:
             return None
-        if fanout.target[row] != choice.index and fanout.aim(row, choice.index, now):
-            return choice.index
-        if fanout.current[row] != choice.index:
-            if not self.flowing():
-                self.reason = Reason.WAITING_FOR_KEYFRAME
-            return choice.index
-        return None
+        if fanout.target[row] != choice.index:
+            fanout.aim(row, choice.index, now)
+        if fanout.current[row] == choice.index:
+            return None
+        if not producer.muted and not self.flowing():
+            self.reason = Reason.WAITING_FOR_KEYFRAME
+        return choice.index
 
     def report(self, block: ReportBlock, now_ntp_middle: int, clock_rate: int, now: float) -> None:
         """Take a report block of the viewer about what it got (RFC 3550 section 6.4.1)."""

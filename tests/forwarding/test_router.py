@@ -1,0 +1,214 @@
+"""The room's media plane: publishers, viewers, and what passes between them."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+from forwarding_rig import PAYLOAD_TYPE, Outbox, Sent, header, producer, vp8
+from rtclab.forwarding.client import Client
+from rtclab.forwarding.consumer import Consumer
+from rtclab.forwarding.producer import Producer
+from rtclab.forwarding.router import DECIDE_S, Router
+from rtclab.rtp import rtcp
+from rtclab.rtp.drops import Drops
+from rtclab.rtp.packet import build_rtp
+from rtclab.transport.paths import PathTable
+from rtclab.transport.port import UdpPort
+from rtclab.transport.transport import Transport
+
+
+class Line:
+    """A transport that keeps the RTCP it is given."""
+
+    def __init__(self, row: int, state: str = "connected") -> None:
+        self.row = row
+        self.state = state
+        self.drops = Drops()
+        self.packets: list[Any] = []
+
+    def send_rtcp(self, data: bytes) -> None:
+        self.packets += rtcp.parse_rtcp(data)
+
+    def plis(self) -> list[int]:
+        return [packet.media for packet in self.packets if isinstance(packet, rtcp.Pli)]
+
+
+class Hall:
+    """A router without sockets."""
+
+    def __init__(self) -> None:
+        self.router = Router(cast(UdpPort, SimpleNamespace(paths=PathTable())), 1_700_000_000.0, 1, "plain")
+        self.outbox = self.router.batch = Outbox()
+        self.lines: dict[str, Line] = {}
+        self.told: list[tuple[str, str | None, str | None]] = []
+        self.router.on_consumer_changed = self._changed
+
+    def _changed(self, consumer: Consumer) -> None:
+        reason = consumer.reason.value if consumer.reason else None
+        self.told.append((consumer.client_id, consumer.current_rid, reason))
+
+    def join(self, name: str, state: str = "connected") -> Client:
+        self.lines[name] = Line(len(self.lines), state)
+        return self.router.add_client(name, cast(Transport, self.lines[name]))
+
+    def publish(self, client: Client, id: str = "t1", mid: str = "0", ssrc: int = 1) -> Producer:
+        track = producer(self.outbox)
+        track.id = id
+        self.router.publish(client, mid, track, {ssrc: None})
+        return track
+
+    def watch(self, client: Client, track: Producer, mid: str = "0") -> Consumer:
+        number = client.transport.row
+        consumer = self.router.add_consumer(client, mid, header(number))
+        self.router.point(consumer, track, header(number), 0.0)
+        return consumer
+
+    def picture(self, client: Client, number: int, now: float, keyframe: bool = False, ssrc: int = 1) -> None:
+        payload = vp8(b"picture %d" % number, number, keyframe=keyframe)
+        raw = build_rtp(PAYLOAD_TYPE, number, number * 3000, ssrc, payload, marker=True)
+        client.on_rtp(memoryview(raw), len(raw), now)
+        self.router.drained(now)
+
+    def seen(self, name: str) -> list[Sent]:
+        return self.outbox.take(self.lines[name].row)
+
+
+def test_one_publisher_reaches_all_viewers_and_is_asked_once() -> None:
+    hall = Hall()
+    alice = hall.join("alice")
+    track = hall.publish(alice)
+    hall.picture(alice, 1, 0.0)
+    viewers = [hall.join(f"viewer-{number}") for number in range(5)]
+    for viewer in viewers:
+        hall.watch(viewer, track)
+    assert hall.lines["alice"].plis() == [1]
+    hall.picture(alice, 2, 0.1, keyframe=True)
+    hall.picture(alice, 3, 0.2)
+    for viewer in viewers:
+        assert [one.payload[-9:] for one in hall.seen(viewer.id)] == [b"picture 2", b"picture 3"]
+    assert hall.seen("alice") == []
+
+
+def test_what_a_viewer_gets_is_told_when_it_changes() -> None:
+    hall = Hall()
+    alice, bob = hall.join("alice"), hall.join("bob")
+    track = hall.publish(alice)
+    hall.watch(bob, track)
+    hall.picture(alice, 1, 0.1)
+    for now in (0.3, 0.6, 0.9):
+        hall.router.tick(now)
+    hall.picture(alice, 2, 1.0, keyframe=True)
+    for now in (1.3, 1.6):
+        hall.router.tick(now)
+    assert [reason for _, _, reason in hall.told] == [
+        "publisher_sends_nothing",
+        "waiting_for_keyframe",
+        None,
+    ]
+
+
+def test_nothing_flows_before_the_transport_is_connected() -> None:
+    hall = Hall()
+    alice, bob = hall.join("alice"), hall.join("bob", "connecting")
+    track = hall.publish(alice)
+    consumer = hall.watch(bob, track)
+    hall.picture(alice, 1, 0.0, keyframe=True)
+    hall.router.tick(DECIDE_S)
+    assert not consumer.flowing()
+    hall.lines["bob"].state = "connected"
+    hall.router.connected(bob, 0.5)
+    assert [one.payload[-9:] for one in hall.seen("bob")] == [b"picture 1"]
+
+
+def test_a_viewer_is_pointed_at_another_track() -> None:
+    hall = Hall()
+    alice, carol, bob = hall.join("alice"), hall.join("carol"), hall.join("bob")
+    first, second = hall.publish(alice), hall.publish(carol, "t2", ssrc=2)
+    consumer = hall.watch(bob, first)
+    hall.picture(alice, 1, 1.0, keyframe=True)
+    hall.picture(carol, 500, 1.0, keyframe=True, ssrc=2)
+    hall.router.tick(1.1)
+    hall.router.point(consumer, second, header(2), 1.2)
+    hall.picture(alice, 2, 1.3)
+    seen = hall.seen("bob")
+    assert [one.payload.rsplit(b" ")[-1] for one in seen] == [b"1", b"500"]
+    assert seen[1].sequence == seen[0].sequence + 1
+    assert len(first.fanout) == 0
+    hall.router.point(consumer, None, consumer.header, 1.4)
+    hall.picture(carol, 501, 1.5, ssrc=2)
+    assert hall.seen("bob") == []
+
+
+def test_a_new_negotiation_changes_the_header_and_nothing_else() -> None:
+    hall = Hall()
+    alice, bob = hall.join("alice"), hall.join("bob")
+    track = hall.publish(alice)
+    consumer = hall.watch(bob, track)
+    hall.picture(alice, 1, 0.0, keyframe=True)
+    hall.router.tick(0.3)
+    hall.router.point(consumer, track, header(1, b"9"), 0.4)
+    hall.picture(alice, 2, 0.5)
+    seen = hall.seen("bob")
+    assert [one.mid for one in seen] == ["0", "9"]
+    assert seen[1].sequence == seen[0].sequence + 1
+
+
+def test_the_end_of_a_track_and_of_a_client() -> None:
+    hall = Hall()
+    alice, bob, carol = hall.join("alice"), hall.join("bob"), hall.join("carol")
+    track = hall.publish(alice)
+    consumers = [hall.watch(bob, track), hall.watch(carol, track)]
+    hall.picture(alice, 1, 0.0, keyframe=True)
+    hall.router.tick(0.3)
+    hall.router.remove_client("carol", 0.4)
+    assert consumers[1].producer is None
+    hall.router.remove_client("alice", 0.5)
+    assert track.closed
+    assert consumers[0].producer is None
+    assert hall.told[-1] == ("bob", None, None)
+    hall.router.tick(0.8)
+    router = hall.router
+    assert (list(router.clients), router.consumers, router.publisher) == (["bob"], {}, {})
+    hall.router.remove_consumer(bob, consumers[0])
+    assert bob.consumers == {}
+    hall.router.remove_client("nobody", 1.0)
+
+
+def test_a_viewer_may_leave_while_it_is_told() -> None:
+    hall = Hall()
+    alice, bob, carol = hall.join("alice"), hall.join("bob"), hall.join("carol")
+    track = hall.publish(alice)
+    for client in (bob, carol):
+        hall.watch(client, track)
+    hall.router.on_consumer_changed = lambda consumer: hall.router.remove_client(consumer.client_id, 0.0)
+    hall.picture(alice, 1, 0.2, keyframe=True)
+    hall.router.tick(0.3)
+    assert list(hall.router.clients) == ["alice"]
+    assert len(track.fanout) == 0
+
+
+def test_a_keyframe_request_goes_to_the_stream_the_viewer_gets() -> None:
+    hall = Hall()
+    alice, bob = hall.join("alice"), hall.join("bob")
+    track = hall.publish(alice)
+    consumer = hall.watch(bob, track)
+    bob.on_rtcp(memoryview(rtcp.pli(5, consumer.header.ssrc)), 12, 0.0)
+    assert hall.lines["alice"].plis() == []
+    hall.picture(alice, 1, 0.1, keyframe=True)
+    hall.router.tick(0.3)
+    bob.on_rtcp(memoryview(rtcp.pli(5, consumer.header.ssrc)), 12, 0.4)
+    assert hall.lines["alice"].plis() == [1]
+    assert consumer.plis == 2
+
+
+def test_figures_are_sampled_each_second() -> None:
+    hall = Hall()
+    alice, bob = hall.join("alice"), hall.join("bob")
+    track = hall.publish(alice)
+    consumer = hall.watch(bob, track)
+    for number in range(45):
+        hall.picture(alice, number, number / 15, keyframe=number == 0)
+        hall.router.tick(number / 15)
+    assert 14 <= track.streams[0].fps <= 16
+    assert abs(consumer.bitrate_bps - track.streams[0].bitrate_bps) < 0.2 * consumer.bitrate_bps
