@@ -1,4 +1,4 @@
-"""The room's client in the page: joining, resuming, offers one at a time, slots used again, a carrier that dies."""
+"""The room's client in the page: joining, resuming, one offer at a time, slots used again, a dead carrier."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ CLIENT = """async (role) => {
     room: { id: "r", name: "room", architecture: "sfu" }, ice_servers: [], resumed: false, tracks: [],
   };
   window.replies = { join: () => welcome, ping: () => ({ type: "pong" }) };
+  const session = window.token ?? null;
   const send = (message) => {
     if (window.dead) throw new Error("Cannot send");
     sent.push(message);
     const reply = replies[message.type]?.(message);
     if (reply) setTimeout(() => client.receive({ ...reply, re: message.id }));
   };
-  window.client = new RoomClient({ send, role, session: window.token ?? null, onSession: (t) => tokens.push(t) });
+  window.client = new RoomClient({ send, role, session, onSession: (token) => tokens.push(token) });
   window.types = () => sent.map(({ type }) => type);
 }"""
 
@@ -43,7 +44,10 @@ ANSWER = """() => {
       if (without.includes(entry.mid)) {
         rejected.push({ mid: entry.mid, code: "no_codec", message: "no usable codec" });
         transceiver.stop();
-      } else transceiver.direction = entry.direction === "send" ? "recvonly" : entry.track ? "sendonly" : "inactive";
+      } else {
+        const receiving = entry.track ? "sendonly" : "inactive";
+        transceiver.direction = entry.direction === "send" ? "recvonly" : receiving;
+      }
     }
     await far.setLocalDescription();
     const given = tracks.map(({ mid, track }) => ({ mid, track: track ?? `mine-${mid}` }));
@@ -86,7 +90,8 @@ def test_a_token_that_the_room_forgot_is_dropped(lab: Page) -> None:
     lab.evaluate("window.token = 'old'")
     lab.evaluate(CLIENT, "participant")
     result = lab.evaluate("""async () => {
-      replies.join = ({ session }) => session ? { type: "error", code: "unknown_session", message: "" } : welcome;
+      const unknown = { type: "error", code: "unknown_session", message: "" };
+      replies.join = ({ session }) => (session ? unknown : welcome);
       return [await client.start(), sent.map(({ session }) => session), tokens];
     }""")
     assert result == [True, ["old", None], [None, "token"]]
@@ -214,7 +219,8 @@ def test_an_offer_that_stays_refused_is_a_failure(client: Page) -> None:
       await client.start();
       replies.offer = () => ({ type: "error", code: "no_codec", message: "nobody can play H266" });
       const media = picture(10);
-      await client.publish(new Map([["video", { kind: "video", source: "file", media, muted: false, encodings: [{}] }]]));
+      const item = { kind: "video", source: "file", media, muted: false, encodings: [{}] };
+      await client.publish(new Map([["video", item]]));
       return [client.status, client.failure, types().slice(-2)];
     }""")
     assert result == ["closed", {"code": "no_codec", "message": "nobody can play H266"}, ["phase", "leave"]]
@@ -242,7 +248,8 @@ def test_a_dead_carrier_ends_the_session_at_once(client: Page) -> None:
       window.dead = true;
       client.probe();
       client.probe();
-      return [client.status, client.link, seen.filter((what) => what === "state").length, client.timers.length];
+      const states = seen.filter((what) => what === "state").length;
+      return [client.status, client.link, states, client.timers.length];
     }""")
     assert result == ["closed", "gone", 1, 0]
 
@@ -263,19 +270,18 @@ def test_only_the_largest_visible_view_is_told(watcher: Page) -> None:
       welcome.tracks = tracks("video");
       await client.start();
       window.small = {}; window.large = {};
-      client.setView("t0", small, { width: 160.4, height: 90, visible: true });
-      client.setView("t0", large, { width: 640, height: 360, visible: false });
+      client.views.set("t0", small, { width: 160.4, height: 90, visible: true });
+      client.views.set("t0", large, { width: 640, height: 360, visible: false });
     }""")
-    told = "sent.filter(({ type }) => type === 'view').map(({ width, height, visible }) => [width, height, visible])"
+    told = """sent.filter(({ type }) => type === 'view')
+      .map(({ width, height, visible }) => [width, height, visible])"""
     watcher.clock.run_for(300)
     assert watcher.evaluate(told) == [[160, 90, True]]
-    watcher.evaluate("client.setView('t0', large, { width: 640, height: 360, visible: true })")
+    watcher.evaluate("client.views.set('t0', large, { width: 640, height: 360, visible: true })")
     watcher.clock.run_for(300)
-    watcher.evaluate(
-        "client.setView('t0', small, null); client.setView('t0', large, { width: 640, height: 360, visible: true })"
-    )
+    watcher.evaluate("client.views.set('t0', small, null)")
     watcher.clock.run_for(300)
-    watcher.evaluate("client.setView('t0', large, null)")
+    watcher.evaluate("client.views.set('t0', large, null)")
     watcher.clock.run_for(300)
     assert watcher.evaluate(told) == [[160, 90, True], [640, 360, True], [0, 0, False]]
     assert views is None
@@ -285,12 +291,13 @@ def test_a_layer_is_kept_when_the_room_sends_it_and_taken_back_when_not(watcher:
     result = watcher.evaluate("""async () => {
       welcome.tracks = tracks("video");
       await client.start();
-      replies.layer = ({ rid }) => rid === "x" ? { type: "error", code: "unknown_layer", message: "no layer x" } : null;
+      const unknown = { type: "error", code: "unknown_layer", message: "no layer x" };
+      replies.layer = ({ rid }) => (rid === "x" ? unknown : null);
       const picking = client.pickLayer("t0", "h");
-      client.receive({ type: "consumer", track: "t0", rid: "h", target: "h", temporal: null, reason: "picked" });
+      client.receive({ type: "consumer", track: "t0", rid: "h", target: "h", temporal: null, reason: null });
       await picking;
       await client.pickLayer("t0", "x");
-      return [client.picked.get("t0"), client.refusals.get("layer t0"), client.pending.size];
+      return [client.picked.get("t0"), client.refusals.get("layer t0"), client.requests.pending.size];
     }""")
     assert result == ["h", "no layer x", 0]
 

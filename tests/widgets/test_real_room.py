@@ -36,7 +36,7 @@ def test_a_pattern_of_the_page_comes_back_through_the_room(
     tile = lab.get_by_role("listitem", name="alice")
     expect(lab.locator("[data-rtclab=viewer]")).to_have_attribute("data-status", "live", timeout=LIVE)
     read = """async (last) => {
-      const { readVideoCode } = await import("/js/frame_code.js");
+      const { readVideoCode } = await import("/js/frame_reader.js");
       const code = readVideoCode(document.querySelector("article video"));
       return code && code.frame > last ? code.frame : null;
     }"""

@@ -1,4 +1,4 @@
-"""What a person sees in the viewer: tiles that come and go, their controls, and why there is nothing to see."""
+"""What a person sees in the viewer: tiles that come and go, their controls, why there is nothing to see."""
 
 from __future__ import annotations
 
@@ -116,7 +116,10 @@ def test_why_nothing_comes_is_said_on_the_tile(lab: Page) -> None:
     widget = show(lab)
     lab.evaluate("room.add('bob', [picture(200)])")
     expect(widget).to_have_attribute("data-status", "live", timeout=LIVE)
-    say = "(fields) => room.say(seat(), { type: 'consumer', track: 't1', rid: null, target: null, temporal: null, ...fields })"
+    say = """(fields) => {
+      const nothing = { rid: null, target: null, temporal: null };
+      room.say(seat(), { type: "consumer", track: "t1", ...nothing, ...fields });
+    }"""
     lab.evaluate(say, {"reason": "publisher_sends_nothing"})
     expect(tile(widget, "bob")).to_contain_text("Paused: nothing is being sent")
     lab.evaluate(say, {"reason": "a_new_reason"})

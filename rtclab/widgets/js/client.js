@@ -10,7 +10,9 @@
 
 import { PeerLink } from "./peer.js";
 import { PhaseClock } from "./phases.js";
-import { flat, summarise } from "./stats.js";
+import { clockNow, Requests, RoomError } from "./requests.js";
+import { flat, hasFrames, summarise } from "./stats.js";
+import { ViewSizes } from "./view_sizes.js";
 
 const PING_EVERY_MS = 3000;
 const STATS_EVERY_MS = 1000;
@@ -19,23 +21,10 @@ const BUSY_AFTER_S = 7;
 const GONE_AFTER_S = 20;
 const RESTART_AFTER_MS = 3000;
 const RESTARTS_BEFORE_NEW_PEER = 2;
-const VIEW_DEBOUNCE_MS = 150;
-/** Refusals of an offer that a later one need not meet: a track left meanwhile, an earlier offer is under way. */
-const PASSING = ["unknown_track", "offer_pending"];
+/** Refusals of an offer that a later one need not meet: a track left meanwhile, the room has forgotten us. */
+const PASSING = ["unknown_track", "offer_pending", "not_joined"];
 const MOST_TRIES = 5;
 const RETRY_AFTER_MS = 400;
-
-/** The room's refusal of a request. */
-export class RoomError extends Error {
-  /** @param {string} code @param {string} message */
-  constructor(code, message) {
-    super(message);
-    this.code = code;
-  }
-}
-
-/** @returns {number} seconds, monotonic */
-export const clockNow = () => performance.now() / 1000;
 
 /**
  * @typedef {object} Track as the room lists it
@@ -92,17 +81,12 @@ export class RoomClient {
     this.observers = new Set();
     /** @type {PeerLink | null} */
     this.peer = null;
-    /** @type {Map<number, {resolve: (reply: any) => void, reject: (error: Error) => void, track?: string}>} */
-    this.pending = new Map();
-    /** @type {Map<number, number>} when each unanswered ping left */
-    this.pings = new Map();
-    /** @type {Map<string, Map<object, {width: number, height: number, visible: boolean}>>} */
-    this.views = new Map();
-    /** @type {Map<string, string>} the view last told to the room */
-    this.toldViews = new Map();
+    this.requests = new Requests((message) => this.#send(message));
+    this.views = new ViewSizes((track, size) => {
+      return this.status === "joined" && this.tracks.has(track) && this.#send({ type: "view", track, ...size });
+    });
     /** @type {RTCIceServer[]} */
     this.iceServers = [];
-    this.nextId = 1;
     this.generation = 0;
     this.restarts = 0;
     this.moved = { bytes: 0, at: 0 };
@@ -133,7 +117,6 @@ export class RoomClient {
     this.link = "ok";
     this.failure = null;
     this.refusals.clear();
-    this.pings.clear();
     this.phases.start(clockNow());
     this.timers = [
       setInterval(() => this.#ping(), PING_EVERY_MS),
@@ -159,9 +142,8 @@ export class RoomClient {
         this.picked.clear();
         this.#dropPeer();
       }
-        this.#setTracks(welcome.tracks ?? []);
-      this.toldViews.clear();
-      this.#tellViews();
+      this.#setTracks(welcome.tracks);
+      this.views.renew();
       this.changed("state");
       return true;
     } catch (error) {
@@ -173,12 +155,12 @@ export class RoomClient {
   async #requestJoin() {
     const join = { type: "join", version: 1, name: this.name, role: this.role, agent: navigator.userAgent.slice(0, 256) };
     try {
-      return await this.request({ ...join, session: this.session });
+      return await this.requests.ask({ ...join, session: this.session });
     } catch (error) {
       if (this.session === null || !(error instanceof RoomError) || error.code !== "unknown_session") throw error;
       this.session = null;
       this.onSession(null);
-      return this.request({ ...join, session: null });
+      return this.requests.ask({ ...join, session: null });
     }
   }
 
@@ -208,8 +190,7 @@ export class RoomClient {
     this.levels = {};
     this.active = null;
     this.summary = null;
-    for (const { reject } of this.pending.values()) reject(new RoomError("closed", "The session has ended."));
-    this.pending.clear();
+    this.requests.clear();
     this.changed("tracks");
     this.changed("state");
   }
@@ -242,7 +223,7 @@ export class RoomClient {
 
   /** Something may have happened to the carrier: a message tells. */
   probe() {
-    this.#send({ type: "ping", id: this.nextId++ });
+    this.requests.ping();
   }
 
   /** @param {object} message @returns {boolean} */
@@ -256,50 +237,22 @@ export class RoomClient {
     }
   }
 
-  /**
-   * @param {Record<string, any>} message
-   * @param {string} [track] a `consumer` message for this track is the reply, too
-   * @returns {Promise<any>} the room's reply; waits as long as the kernel is busy
-   */
-  request(message, track) {
-    const id = this.nextId++;
-    return new Promise((resolve, reject) => {
-      this.pending.set(id, { resolve, reject, track });
-      if (!this.#send({ ...message, id })) {
-        this.pending.delete(id);
-        reject(new RoomError("gone", "The kernel is gone."));
-      }
-    });
-  }
-
   /** @param {any} message from the room */
   receive(message) {
     if (this.status === "idle" || this.status === "closed") return;
-    const waiting = this.pending.get(message.re);
-    if (message.re !== undefined) this.pending.delete(message.re);
+    this.requests.settle(message);
     switch (message.type) {
       case "pong":
-        this.pings.clear();
         this.#setLink();
         return;
-      case "welcome":
-      case "answer":
-        waiting?.resolve(message);
-        return;
       case "error":
-        if (waiting) waiting.reject(new RoomError(message.code, message.message));
-        else if (message.code === "not_joined" && this.status === "joined") this.#rejoin();
+        if (message.code === "not_joined" && this.status === "joined") this.#rejoin();
         return;
       case "tracks":
         this.#setTracks(message.tracks);
         return;
       case "consumer":
         this.consumers.set(message.track, message);
-        for (const [id, asked] of this.pending) {
-          if (asked.track !== message.track) continue;
-          this.pending.delete(id);
-          asked.resolve(message);
-        }
         this.changed("consumer");
         return;
       case "levels":
@@ -315,23 +268,21 @@ export class RoomClient {
   /** The room has forgotten us (a sleeping laptop, a long cell): join again, with the token if it still counts. */
   #rejoin() {
     this.status = "joining";
-    this.pings.clear();
+    this.requests.pings.clear();
     this.changed("state");
-    this.#join().then((joined) => joined && this.negotiate());
+    this.#join().then((joined) => {
+      if (joined) this.negotiate();
+    });
   }
 
   #ping() {
-    if (this.status !== "joined") return;
-    const id = this.nextId++;
-    this.pings.set(id, clockNow());
-    if (this.pings.size > 32) this.pings.delete(this.pings.keys().next().value ?? 0);
-    this.#send({ type: "ping", id });
+    if (this.status === "joined") this.requests.ping();
   }
 
   #setLink() {
     const ice = this.peer?.pc.iceConnectionState;
     const now = clockNow();
-    const waited = this.pings.size ? now - Math.min(...this.pings.values()) : 0;
+    const waited = this.requests.silence(now);
     const broken = ice === "disconnected" || ice === "failed";
     const flowing = now - this.moved.at < 3;
     if (waited > GONE_AFTER_S && broken && !flowing) return this.lost();
@@ -384,7 +335,7 @@ export class RoomClient {
     const before = this.picked.get(track) ?? "auto";
     this.picked.set(track, rid);
     try {
-      await this.request({ type: "layer", track, rid, temporal: null }, track);
+      await this.requests.ask({ type: "layer", track, rid, temporal: null }, track);
     } catch (error) {
       this.picked.set(track, before);
       this.refusals.set(`layer ${track}`, error instanceof Error ? error.message : "");
@@ -430,7 +381,7 @@ export class RoomClient {
     const offer = await peer.offer(this.sending);
     let reply;
     try {
-      reply = await this.request({ type: "offer", ...offer });
+      reply = await this.requests.ask({ type: "offer", ...offer });
     } catch (error) {
       if (peer === this.peer) await peer.rollback();
       throw error;
@@ -498,46 +449,11 @@ export class RoomClient {
   #dropPeer() {
     this.peer?.close();
     this.peer = null;
-    this.toldViews.clear();
   }
 
   /** @returns {Map<string, MediaStreamTrack>} */
   get remote() {
     return this.peer?.remote ?? new Map();
-  }
-
-  // ---- views ----
-
-  /**
-   * One view of a track, in device pixels; the room is told about the largest.
-   * @param {string} track @param {object} view @param {{width: number, height: number, visible: boolean} | null} size
-   */
-  setView(track, view, size) {
-    const views = this.views.get(track) ?? new Map();
-    this.views.set(track, views);
-    if (size) views.set(view, size);
-    else views.delete(view);
-    clearTimeout(this.viewTimer);
-    this.viewTimer = setTimeout(() => this.#tellViews(), VIEW_DEBOUNCE_MS);
-  }
-
-  #tellViews() {
-    if (this.status !== "joined") return;
-    for (const [track, views] of this.views) {
-      if (!this.tracks.has(track)) {
-        this.views.delete(track);
-        this.toldViews.delete(track);
-        continue;
-      }
-      const seen = [...views.values()].filter(({ visible }) => visible);
-      const all = seen.length ? seen : [...views.values()];
-      const largest = all.reduce((a, b) => (b.width * b.height > a.width * a.height ? b : a), { width: 0, height: 0 });
-      const view = { width: Math.round(largest.width), height: Math.round(largest.height), visible: seen.length > 0 };
-      const told = JSON.stringify(view);
-      if (this.toldViews.get(track) === told) continue;
-      this.toldViews.set(track, told);
-      this.#send({ type: "view", track, ...view });
-    }
   }
 
   // ---- phases and figures ----
@@ -556,22 +472,12 @@ export class RoomClient {
     this.#send(message);
   }
 
-  async #summarise() {
-    const { peer } = this;
-    if (!peer || peer.pc.connectionState !== "connected") return null;
-    const byMid = new Map();
-    for (const { transceiver, track, kind, key } of peer.slots) {
-      if (transceiver.mid !== null && track !== null && key !== null) byMid.set(transceiver.mid, { track, kind, key });
-    }
-    const report = await peer.pc.getStats();
-    return peer === this.peer ? { report, byMid } : null;
-  }
-
   async #tick() {
     this.#setLink();
     this.changed("tick");
-    const got = await this.#summarise();
-    if (!got || this.status !== "joined") return;
+    const { peer } = this;
+    const got = await peer?.measure();
+    if (!got || peer !== this.peer) return;
     this.summary = summarise(got.report, got.byMid, this.summary);
     if (this.summary.bytes > this.moved.bytes) this.moved = { bytes: this.summary.bytes, at: clockNow() };
     this.moved.bytes = this.summary.bytes;
@@ -583,14 +489,8 @@ export class RoomClient {
   /** Polls fast, but only while the first frame is what we wait for. */
   async #watchFirstFrame() {
     if (this.phases.current !== "first frame" || this.phases.pausedAt !== null) return;
-    const got = await this.#summarise();
-    if (!got) return;
-    const { rows } = summarise(got.report, got.byMid, null);
-    const videos = [...rows].filter(([, row]) => row.kind === "video");
-    const hasVideo = [...got.byMid.values()].some(({ kind }) => kind === "video");
-    for (const [, row] of hasVideo ? videos : rows) {
-      const count = row.kind === "video" ? row.frames : row.packets;
-      if (count > 0) this.reach("first frame");
-    }
+    const { peer } = this;
+    const got = await peer?.measure();
+    if (got && peer === this.peer && hasFrames(got.report, got.byMid)) this.reach("first frame");
   }
 }

@@ -1,8 +1,8 @@
 // @ts-check
 /** What can be published from a page, and how: cameras, microphones, the screen, the test pattern; simulcast encodings. */
 
-import { RoomError } from "./client.js";
 import { openPattern } from "./pattern.js";
+import { RoomError } from "./requests.js";
 
 /** Bitrates that libwebrtc gives a simulcast layer of this many pixels, in bit/s. */
 const LAYER_BITRATES = [

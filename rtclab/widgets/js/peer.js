@@ -158,6 +158,16 @@ export class PeerLink {
     return this.slots.find((s) => s.direction === "send" && s.key === key)?.track ?? null;
   }
 
+  /** The connection's statistics, and which track each m-line carries; null while there is nothing to measure. */
+  async measure() {
+    if (this.pc.connectionState !== "connected") return null;
+    const byMid = new Map();
+    for (const { transceiver, track, kind, key } of this.slots) {
+      if (transceiver.mid !== null && track !== null && key !== null) byMid.set(transceiver.mid, { track, kind });
+    }
+    return { report: await this.pc.getStats(), byMid };
+  }
+
   close() {
     this.pc.onicecandidate = this.pc.oniceconnectionstatechange = this.pc.onconnectionstatechange = null;
     this.pc.close();

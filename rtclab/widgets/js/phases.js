@@ -10,10 +10,6 @@ export class PhaseClock {
   /** @param {string[]} names phases in order */
   constructor(names) {
     this.names = names;
-    this.reset();
-  }
-
-  reset() {
     /** @type {Map<string, number>} */
     this.done = new Map();
     /** @type {string | null} */
@@ -22,6 +18,12 @@ export class PhaseClock {
     this.startedAt = null;
     /** @type {number | null} */
     this.pausedAt = null;
+    this.enteredAt = 0;
+  }
+
+  reset() {
+    this.done.clear();
+    this.failed = this.startedAt = this.pausedAt = null;
     this.enteredAt = 0;
   }
 

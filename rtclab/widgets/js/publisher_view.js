@@ -1,8 +1,8 @@
 // @ts-check
 /** What a person sees of the publisher. */
 
-import { clockNow } from "./client.js";
 import { sourceOf } from "./publisher.js";
+import { clockNow } from "./requests.js";
 import { bitrateText } from "./stats.js";
 import { button, describe, fillFigures, h, icon, Notice, PhaseRow, picker, press, setOptions, setText, StatusLine } from "./ui.js";
 
@@ -94,7 +94,7 @@ export function renderPublisher(publisher, el) {
     const waiting = running && client.phases.current === "permission";
     setText(
       /** @type {Element} */ (blank.lastElementChild),
-      waiting ? "Waiting for your permission …" : publisher.videoOff && running ? "The picture is off." : IDLE_TEXT[source],
+      waiting ? "Waiting for your permission …" : publisher.videoOff && running ? "The picture is off." : gone ? "Nothing is captured." : IDLE_TEXT[source],
     );
 
     const { cameras, microphones } = publisher.devices;

@@ -14,7 +14,7 @@
 
 /**
  * @param {RTCStatsReport | Map<string, any>} report
- * @param {Map<string, {track: string, kind: string, key: string}>} byMid which track each m-line carries
+ * @param {Map<string, {track: string, kind: string}>} byMid which track each m-line carries
  * @param {Summary | null} previous
  * @returns {Summary}
  */
@@ -117,6 +117,16 @@ function mergeLayer(row, other) {
   const larger = (other.width ?? 0) >= (row.width ?? 0);
   for (const name of ["width", "height", "fps", "limited", "rid"]) if (!larger) other[name] = row[name];
   Object.assign(row, other, { layers: layers.sort((a, b) => "fhq".indexOf(a.rid) - "fhq".indexOf(b.rid)) });
+}
+
+/**
+ * Whether a picture has passed, or sound where there is no picture.
+ * @param {RTCStatsReport | Map<string, any>} report @param {Map<string, {track: string, kind: string}>} byMid
+ */
+export function hasFrames(report, byMid) {
+  const rows = [...summarise(report, byMid, null).rows.values()];
+  const pictured = [...byMid.values()].some(({ kind }) => kind === "video");
+  return rows.some((row) => (pictured ? row.kind === "video" && row.frames > 0 : row.packets > 0));
 }
 
 /** A row with the figures of its layers beside its own, as `q_bitrate_bps`. @param {Row} row @returns {Row} */

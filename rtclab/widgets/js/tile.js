@@ -82,7 +82,7 @@ export class Tile {
 
   /** @param {import("./viewer.js").Scene} scene */
   update(scene) {
-    if (this.scene?.video && this.scene.video.id !== scene.video?.id) this.client.setView(this.scene.video.id, this, null);
+    if (this.scene?.video && this.scene.video.id !== scene.video?.id) this.client.views.set(this.scene.video.id, this, null);
     this.scene = scene;
     const { participant, video, audio } = scene;
     Object.assign(this.element.dataset, { participant: participant.name, source: video?.source ?? "", track: video?.id ?? "" });
@@ -210,11 +210,11 @@ export class Tile {
     if (!track) return;
     const { width, height } = this.video.getBoundingClientRect();
     const shown = this.#inPip || (this.onScreen && document.visibilityState === "visible" && width > 0);
-    this.client.setView(track, this, { width: width * devicePixelRatio, height: height * devicePixelRatio, visible: shown });
+    this.client.views.set(track, this, { width: width * devicePixelRatio, height: height * devicePixelRatio, visible: shown });
   }
 
   close() {
-    if (this.scene?.video) this.client.setView(this.scene.video.id, this, null);
+    if (this.scene?.video) this.client.views.set(this.scene.video.id, this, null);
     this.resized.disconnect();
     this.seen.disconnect();
     this.listeners.abort();

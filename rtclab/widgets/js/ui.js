@@ -130,6 +130,8 @@ export class PhaseRow {
   }
 }
 
+/** @typedef {{tone: "info" | "warn" | "error", title?: string, text?: string}} NoticeContent */
+
 /** A sentence or two that a person should read; announced when it appears. */
 export class Notice {
   constructor() {
@@ -137,7 +139,7 @@ export class Notice {
     this.element.hidden = true;
   }
 
-  /** @param {{tone: "info" | "warn" | "error", title?: string, text?: string} | null} content */
+  /** @param {NoticeContent | null} content */
   show(content) {
     this.element.hidden = content === null;
     const key = JSON.stringify(content);
@@ -177,8 +179,7 @@ export class StatusLine {
 /**
  * How a client stands, in the words both widgets use.
  * @param {import("./client.js").RoomClient} client @param {number} now
- * @param {string} source @returns {{tone: "idle" | "busy" | "live" | "warn" | "error", word: string,
- *   notice: {tone: "info" | "warn" | "error", title?: string, text?: string} | null}}
+ * @param {string} source @returns {{tone: "idle" | "busy" | "live" | "warn" | "error", word: string, notice: NoticeContent | null}}
  */
 export function describe(client, now, source) {
   const { phases } = client;
@@ -200,6 +201,7 @@ export function describe(client, now, source) {
   if (client.status === "idle") return { tone: "idle", word: "Off", notice: null };
   const stuck = phases.stuck(now);
   const waiting = phases.current !== null && phases.pausedAt === null;
+  /** @type {NoticeContent | null} */
   let notice = null;
   if (stuck) {
     const [title, text] = stuckAdvice(stuck, client.role, source);

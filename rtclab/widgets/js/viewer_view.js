@@ -1,7 +1,7 @@
 // @ts-check
 /** What a person sees of the viewer: a tile for each participant. */
 
-import { clockNow } from "./client.js";
+import { clockNow } from "./requests.js";
 import { Tile } from "./tile.js";
 import { button, describe, h, Notice, PhaseRow, setText, StatusLine } from "./ui.js";
 
