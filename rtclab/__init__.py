@@ -5,12 +5,20 @@
     room = rtclab.Room()      # an SFU in this process, on one UDP port
     room.publisher()          # widget: camera, screen or test pattern
     room.viewer()             # widget: everyone in the room
+
+Names are loaded when first used: `rtclab doctor` must run where aiortc or PyAV cannot even be imported.
 """
 
-from . import errors, measure
-from .participant import Layer, Participant, Track
-from .peers import File, Peer, RemoteTrack, TestPattern
-from .room import Room
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from . import errors, measure
+    from .participant import Layer, Participant, Track
+    from .peers import File, Peer, RemoteTrack, TestPattern
+    from .room import Room
 
 __version__ = "0.1.0"
 
@@ -26,3 +34,26 @@ __all__ = [
     "errors",
     "measure",
 ]
+
+_HOMES = {
+    "File": "peers",
+    "Layer": "participant",
+    "Participant": "participant",
+    "Peer": "peers",
+    "RemoteTrack": "peers",
+    "Room": "room",
+    "TestPattern": "peers",
+    "Track": "participant",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+    if name in ("errors", "measure"):
+        return importlib.import_module(f".{name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

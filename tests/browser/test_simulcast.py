@@ -45,7 +45,7 @@ def test_three_layers_arrive_and_switching_freezes_nothing(lab_page: Open, empty
     }
     assert len(set(sizes.values())) == 3
 
-    before = None
+    before: dict[str, float] = {}
     for rid in ("q", "f", "h", "q", "h", "f", "q", "f"):
         picker.select_option(rid)
         wait_for(
@@ -53,7 +53,7 @@ def test_three_layers_arrive_and_switching_freezes_nothing(lab_page: Open, empty
             "inbound-rtp",
             f"reports.some((one) => one.kind === 'video' && one.frameWidth === {sizes[rid]})",
         )
-        if before is None:  # the first frames of a call are no steady state
+        if not before:  # the first frames of a call are no steady state
             before = received(page)
     after = received(page)
     assert after["freezeCount"] == before["freezeCount"]

@@ -183,7 +183,7 @@ JSON = st.recursive(
     ),
     max_leaves=10,
 )
-MESSAGES = [
+MESSAGES: list[dict[str, Any]] = [
     {"type": "join", "id": 1, "version": 1, "name": "x", "role": "viewer", "session": None, "agent": "test"},
     {
         "type": "offer",
@@ -222,7 +222,7 @@ def test_messages_that_make_no_sense(call: Call) -> None:
     async def throw() -> list[dict[str, Any]]:
         carrier = inprocess.open(call.room._server.connect)
         carrier.send_to_room(MESSAGES[0] | {"name": "fuzzer"})
-        replies = []
+        replies: list[dict[str, Any]] = []
         for message in thrown:
             if isinstance(message, dict) and message.get("type") == "leave":
                 continue
