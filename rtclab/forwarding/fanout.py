@@ -411,6 +411,7 @@ class Fanout(Writer):
                 self.sequence_offset[row] -= 1
             begin = end
         self.epoch[row] = progress.highest  # nothing before that is missing
+        progress.note(next(packet for packet in reversed(packets) if packet.length))
         return True
 
 

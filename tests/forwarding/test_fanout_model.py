@@ -180,6 +180,7 @@ class Viewer:
             for packet in packets:
                 self.give(packet)
             self.epoch = packets[-1].sequence
+            feeds[stream].newest = [packet for packet in packets if packet.body][-1]
 
     def aim(self, feeds: list[Feed], stream: int) -> None:
         self.target = stream
