@@ -67,7 +67,8 @@ def test_a_camera_goes_live_with_its_phases_and_stops(lab: Page) -> None:
         "audio live",
         "video live",
     ]
-    assert "scaleX(-1)" in (lab.locator("video").first.get_attribute("style") or "scaleX(-1)")
+    mirrored = widget.locator("video").evaluate("(video) => getComputedStyle(video).transform")
+    assert mirrored == "matrix(-1, 0, 0, 1, 0, 0)"
     press(widget, "Stop")
     expect(widget.get_by_role("button", name="Start")).to_be_focused()
     assert lab.evaluate("opened.every(({ readyState }) => readyState === 'ended')")
