@@ -298,18 +298,12 @@ class Room:
     # -- the end ----------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """End the room for everybody and free its port. Closing twice does nothing."""
-        for widget in list(self._widgets.values()):
-            widget.close()
-        self._widgets.clear()
+        """End the room for everybody and free its port; the widgets say so. Closing twice does nothing."""
         if not self._closed and self._engine.running:
             self._engine.run(self._close(), 10, "closing the room")
 
     async def aclose(self) -> None:
         """Awaitable twin of `close`."""
-        for widget in list(self._widgets.values()):
-            widget.close()
-        self._widgets.clear()
         if not self._closed and self._engine.running:
             await self._engine.wait(self._close(), 10, "closing the room")
 
@@ -322,6 +316,9 @@ class Room:
             self._tick.cancel()
         await asyncio.gather(*(peer.aleave() for peer in list(self._peers)), return_exceptions=True)
         self._server.close()
+        for widget in self._widgets.values():
+            widget.end()
+        self._widgets.clear()
         self._port.close()
 
     def _check_open(self) -> None:

@@ -302,7 +302,7 @@ class SignalingServer:
         """Say good-bye to everybody."""
         self.closed = True
         for member in list(self.members.values()):
-            member.session.bye("room_closed", "the room was closed")
+            member.session.bye("room_closed", "The room was closed. Run the cell that opens it, and this one, again.")
             self.flush(member)
             self.remove(member)
 

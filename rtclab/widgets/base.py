@@ -47,6 +47,7 @@ class SignalingWidget(anywidget.AnyWidget):
     _what = "widget"
     _phases: tuple[str, ...] = ("signaling", "ICE", "DTLS", FIRST_FRAME)
     _is_closed = True  # until it is made
+    _made = False
     _lock = threading.Lock()
 
     def __init__(self, connect: Connect, **traits: object) -> None:
@@ -61,6 +62,7 @@ class SignalingWidget(anywidget.AnyWidget):
         self._engine = get_engine()  # kept: at interpreter exit `close` must not start another
         self._hub = CommHub(self.send, connect)
         self.on_msg(self._on_envelope)
+        self._made = True
 
     @property
     def phase(self) -> str | None:
@@ -137,15 +139,20 @@ class SignalingWidget(anywidget.AnyWidget):
             elif self._phase == "failed":
                 future.set_exception(RtclabError(self._detail or f"the {self._what} could not connect"))
 
-    def close(self) -> None:
-        """Leave the room and take the widget from every page. May be called more than once."""
+    def end(self) -> None:
+        """Take no more messages. Every page keeps the widget, with what the room said last."""
         with self._lock:
             if self._is_closed:
                 return
             self._is_closed = True
         self._hub.close()
         self._engine.call_soon(self._settle)
-        super().close()
+
+    def close(self) -> None:
+        """Leave the room and take the widget from every page. May be called more than once."""
+        if self._made:
+            self.end()
+            super().close()
 
     def _title(self) -> str:
         raise NotImplementedError

@@ -46,3 +46,21 @@ def test_the_quickstart_runs_end_to_end(lab_page: Open) -> None:
     notebook.cells.nth(YOU).scroll_into_view_if_needed()
     notebook.run(YOU)
     expect(notebook.outputs(YOU).locator("img").first).to_be_visible()
+
+
+def test_closing_the_room_is_said_and_the_widgets_stay(lab_page: Open) -> None:
+    notebook = lab_page(
+        [
+            "import rtclab; room = rtclab.Room()",
+            "room.publisher('you', 'pattern')",
+            "room.viewer()",
+            "room.close()",
+        ]
+    )
+    for cell in (ROOM, PUBLISHER, VIEWER):
+        notebook.run(cell)
+    start_publishing(notebook, PUBLISHER)
+    expect(tile(notebook, VIEWER, "you").locator("video")).to_be_visible()
+    notebook.run(3)
+    for cell in (PUBLISHER, VIEWER):
+        expect(notebook.outputs(cell)).to_contain_text("The room was closed")
