@@ -29,6 +29,7 @@ from .transport.port import UdpPort
 from .widgets import PublisherWidget, ViewerWidget
 from .widgets.cell import running_cell
 
+IDLE_TICK_S = 0.2
 VIDEO_CODECS = ("VP8", "H264", "VP9", "AV1")
 
 _rooms = itertools.count(1)
@@ -98,7 +99,8 @@ class Room:
 
     def _on_tick(self) -> None:
         now = self._engine.loop.time()
-        self._tick = self._engine.loop.call_later(TICK_S, self._on_tick)
+        busy = bool(self._router.clients)
+        self._tick = self._engine.loop.call_later(TICK_S if busy else IDLE_TICK_S, self._on_tick)
         self._router.tick(now)
         self._server.tick(now)
 

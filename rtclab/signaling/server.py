@@ -66,6 +66,7 @@ class SignalingServer:
         self.closed = False
         self.on_change: Callable[[], None] = lambda: None
         self._opened = clock()
+        self._described: list[dict[str, Any]] = []
         self._numbers = itertools.count(1)
         self._guests = itertools.count(1)
         self._desk = OfferDesk(self, video_codecs)
@@ -135,9 +136,8 @@ class SignalingServer:
 
     def _welcome(self, member: Member, re: int, resumed: bool) -> None:
         participant = {"id": member.id, "name": member.name}
-        member.session.welcome(
-            re, participant, self.room, self._tracks_for(member), self.ice_servers, resumed
-        )
+        tracks = [track for track in self._describe_tracks() if track["participant"]["id"] != member.id]
+        member.session.welcome(re, participant, self.room, tracks, self.ice_servers, resumed)
 
     def offered(self, member: Member, event: events.Offered) -> None:
         """Answer an offer, or say why not."""
@@ -188,19 +188,22 @@ class SignalingServer:
 
     # -- the others -------------------------------------------------------------------------------------
 
-    def _tracks_for(self, member: Member) -> list[dict[str, Any]]:
+    def _describe_tracks(self) -> list[dict[str, Any]]:
         now = self.clock()
         return [
             publication.describe(now)
-            for other in self.members.values()
-            if other is not member
-            for publication in other.publications.values()
+            for member in self.members.values()
+            for publication in member.publications.values()
         ]
 
     def publish_tracks(self) -> None:
-        """Tell everybody what there is to receive; who knows it already hears nothing."""
+        """Tell everybody what there is to receive, if that has changed since the last time."""
+        described = self._describe_tracks()
+        if described == self._described:
+            return
+        self._described = described
         for member in self.members.values():
-            member.session.tracks(self._tracks_for(member))
+            member.session.tracks([track for track in described if track["participant"]["id"] != member.id])
             self.flush(member)
 
     def _consumer_of(self, member: Member, track: str) -> Consumer | None:
@@ -236,11 +239,11 @@ class SignalingServer:
 
     def tick(self, now: float) -> None:
         """Do what is due: expire lost clients, refresh what the others are told."""
-        for member in list(self.members.values()):
-            if member.session.expired(now):
-                self.remove(member)
         if now >= self._next_tracks:
             self._next_tracks = now + TRACKS_S
+            for member in list(self.members.values()):
+                if member.session.expired(now):
+                    self.remove(member)
             self.publish_tracks()
         if now >= self._next_levels:
             self._next_levels = now + LEVELS_S
@@ -302,7 +305,9 @@ class SignalingServer:
         """Say good-bye to everybody."""
         self.closed = True
         for member in list(self.members.values()):
-            member.session.bye("room_closed", "The room was closed. Run the cell that opens it, and this one, again.")
+            member.session.bye(
+                "room_closed", "The room was closed. Run the cell that opens it, and this one, again."
+            )
             self.flush(member)
             self.remove(member)
 
