@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 TRACKS_S = 1.0
 LEVELS_S = 0.5
+SILENT = ("http",)  # carriers that cannot tell that a client is gone: it lives as long as its transport
 
 
 class SignalingServer:
@@ -268,6 +269,8 @@ class SignalingServer:
             return
         if state == "connected":
             self.router.connected(member.client, self.clock())
+        elif state in ("failed", "closed") and member.carrier.kind in SILENT:
+            self.remove(member)
         elif state == "failed":  # silent for too long; an ICE restart may still bring it back
             self._stop_media(member)
             self.publish_tracks()
