@@ -227,6 +227,7 @@ class Client:
         if recovered is None and stream.reception.resynced:
             producer.begin_anew(stream, now)
             fresh = True
+        producer.news = producer.news or fresh
         if fresh and stream.kind == "video" and not stored.info.keyframe:
             self.ask_keyframe(stream, "room", now)
         if not producer.pending:

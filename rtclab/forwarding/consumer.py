@@ -5,9 +5,10 @@ from __future__ import annotations
 from ..rtp.drops import Drop, Drops
 from ..rtp.rtcp import ReportBlock
 from .columns import HISTORY, NOWHERE, Continuation, Header
-from .layers import Layer, LayerSelector, Reason
+from .layers import LayerSelector, Reason
 from .producer import Producer
 
+SAMPLE_S = 1.0
 MAX_RESENDS = 3
 RESEND_MEMORY = HISTORY
 
@@ -122,10 +123,7 @@ class Consumer:
             if producer.fanout.target[row] != NOWHERE:
                 producer.fanout.pause(row)
             return None
-        layers = [
-            Layer(stream.index, stream.rid, stream.height, stream.alive(now)) for stream in producer.by_size()
-        ]
-        choice = self.selector.choose(layers)
+        choice = self.selector.choose(producer.layers(now))
         fanout = producer.fanout
         self.reason = Reason.MUTED if producer.muted else choice.reason
         if choice.index is None:
@@ -175,8 +173,10 @@ class Consumer:
                 producer.fanout.retransmit(row, sequence, found, now)
 
     def sample(self, now: float) -> None:
-        """Update `bitrate_bps` from what was sent since the last call."""
+        """Update `bitrate_bps` once a second from what was sent in it."""
+        if self._sampled is not None and now - self._sampled[0] < SAMPLE_S:
+            return
         octets = self.sent[1]
-        if self._sampled is not None and now > self._sampled[0]:
+        if self._sampled is not None:
             self.bitrate_bps = (octets - self._sampled[1]) * 8 / (now - self._sampled[0])
         self._sampled = now, octets

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from ..transport.batch import SendBatch
 from .fanout import Fanout
+from .layers import Layer
 from .store import Packet
 from .stream import Stream
 
@@ -56,6 +57,9 @@ class Producer:
         ]
         self.fanout = Fanout(batch, self.streams)
         self.pending: list[tuple[Stream, Packet]] = []
+        self.news = False  # whether a stream has begun since its viewers were decided on
+        self._layers: list[Layer] = []
+        self._layers_at: float | None = None
         # what to add to the publisher's NTP clock to have the room's, once its sender reports tell
         self.clock_offset: Callable[[], int | None] = lambda: None
 
@@ -86,6 +90,15 @@ class Producer:
         if not all(sizes):
             return list(self.streams)
         return sorted(self.streams, key=lambda stream: (sizes[stream.index], stream.index))
+
+    def layers(self, now: float) -> list[Layer]:
+        """Its streams as a layer selector sees them; made once for all the viewers asked about at `now`."""
+        if self._layers_at != now or self.pending:  # what has just come may change them
+            self._layers_at = now
+            self._layers = [
+                Layer(stream.index, stream.rid, stream.height, stream.alive(now)) for stream in self.by_size()
+            ]
+        return self._layers
 
     def forward(self, now: float) -> None:
         """Send everything that is pending to the viewers."""

@@ -21,7 +21,7 @@ from .levels import AudioLevels
 from .producer import Producer
 
 TICK_S = 0.02
-DECIDE_S = 0.25
+SLICES = 12  # every consumer is decided on in one tick of twelve: all at once would delay packets
 SAMPLE_S = 1.0
 
 
@@ -53,7 +53,8 @@ class Router:
         self._unix_offset = unix_offset
         self._random = random.Random(seed)
         self._dirty: list[Producer] = []
-        self._next_decision = self._next_sample = 0.0
+        self._slice = 0
+        self._next_sample = 0.0
         self._ssrc = self.new_ssrc()
 
     def new_ssrc(self) -> int:
@@ -185,21 +186,24 @@ class Router:
         """The sockets are empty: forward all that came."""
         dirty, self._dirty[:] = list(self._dirty), []
         for producer in dirty:
+            if producer.news:  # a stream has begun: nobody shall wait for a slice's turn
+                producer.news = False
+                for consumer in list(self.consumers.get(producer.id, [])):
+                    self.decide(consumer, now)
             producer.forward(now)
 
     def tick(self, now: float) -> None:
         """Do what is due."""
         for client in list(self.clients.values()):
             client.tick(now)
-        if now >= self._next_decision:
-            self._next_decision = now + DECIDE_S
-            for consumer in [one for consumers in self.consumers.values() for one in consumers]:
+        self._slice = (self._slice + 1) % SLICES
+        for consumers in list(self.consumers.values()):
+            for consumer in consumers[self._slice :: SLICES]:
                 self.decide(consumer, now)
+                consumer.sample(now)
         if now >= self._next_sample:
             self._next_sample = now + SAMPLE_S
             for client in self.clients.values():
                 for producer in client.producers.values():
                     for stream in producer.streams:
                         stream.sample(now)
-                for consumer in client.consumers.values():
-                    consumer.sample(now)
