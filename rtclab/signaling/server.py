@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 TRACKS_S = 1.0
 LEVELS_S = 0.5
+LEVEL_STEP_DB = 3
 SILENT = ("http",)  # carriers that cannot tell that a client is gone: it lives as long as its transport
 
 
@@ -68,6 +69,7 @@ class SignalingServer:
         self.on_change: Callable[[], None] = lambda: None
         self._opened = clock()
         self._described: list[dict[str, Any]] = []
+        self._told_levels: tuple[dict[str, float], str | None] = {}, None
         self._numbers = itertools.count(1)
         self._guests = itertools.count(1)
         self._desk = OfferDesk(self, video_codecs)
@@ -252,13 +254,14 @@ class SignalingServer:
 
     def _send_levels(self, now: float) -> None:
         levels = {
-            member.id: float(round(level))
+            member.id: float(LEVEL_STEP_DB * round(level / LEVEL_STEP_DB))
             for member in self.members.values()
             if (level := self.router.levels.level(member.id, now)) is not None
         }
-        if levels:
-            loudest = self.router.levels.loudest(now)
-            active = str(loudest) if loudest is not None else None
+        loudest = self.router.levels.loudest(now)
+        active = str(loudest) if loudest is not None else None
+        if (levels, active) != self._told_levels:
+            self._told_levels = levels, active
             for member in self.members.values():
                 member.session.levels(levels, active)
                 self.flush(member)

@@ -39,6 +39,10 @@ def test_sound_arrives(room: rtclab.Room) -> None:
     samples = np.concatenate([sound.next_frame(10)[:, 0] for _ in range(50)]).astype(float)
     spectrum = np.abs(np.fft.rfft(samples[-24000:] * np.hanning(24000)))
     assert abs(np.argmax(spectrum) * 48000 / 24000 - 440) <= 4
+    levels = {participant.name: participant.audio_level_dbov for participant in room.participants}
+    assert levels["alice"] is not None
+    assert -60 < levels["alice"] < -10
+    assert levels["bob"] is None
 
 
 def test_everyone_sees_everyone(room: rtclab.Room) -> None:
