@@ -118,6 +118,7 @@ class SignalingServer:
         )
         endpoint.member = member
         self.members[member.id] = member
+        self._told_levels = {}, None  # the newcomer has not heard them
         self._welcome(member, event.id, resumed=False)
         self.on_change()
 
