@@ -38,13 +38,15 @@ const RETRY_AFTER_MS = 400;
  * @property {string | null} [name]
  * @property {string | null} [session] resume token of an earlier session
  * @property {(token: string | null) => void} [onSession] called to remember the token
+ * @property {"kernel" | "server"} [home] where the room lives, for what people are told
  */
 
 export class RoomClient {
   /** @param {ClientOptions} options */
-  constructor({ send, role, name = null, session = null, onSession = () => {} }) {
+  constructor({ send, role, name = null, session = null, onSession = () => {}, home = "kernel" }) {
     this.transmit = send;
     this.role = role;
+    this.home = home;
     this.name = name;
     this.session = session;
     this.onSession = onSession;

@@ -2,53 +2,14 @@
 /** From an anywidget model to a client: envelopes over the comm, one client for each model and page, any number of views. */
 
 import { RoomClient } from "./client.js";
+import { remembered } from "./local.js";
 
 const LINGER_MS = 5000;
-
-/** Participants, as room and id, whose media come from this very page: their sound is not played back to them. */
-const localParticipants = () => {
-  const key = Symbol.for("rtclab.local-participants");
-  return /** @type {Set<string>} */ ((globalThis[key] ??= new Set()));
-};
-
-/** @param {RoomClient} client @param {string} [participant] */
-const place = (client, participant = client.participant?.id) => `${client.room?.id} ${participant}`;
-
-/** @param {RoomClient} client @param {string} participant */
-export const isLocal = (client, participant) => localParticipants().has(place(client, participant));
-
-/** @param {RoomClient} client @param {boolean} here whether it publishes from this page */
-export function noteLocal(client, here) {
-  if (here) localParticipants().add(place(client));
-  else localParticipants().delete(place(client));
-}
 
 /** A random id that also works on insecure pages, which have no crypto.randomUUID. */
 export function randomId() {
   return Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
-
-/** Storage that may be forbidden, as in a sandboxed frame. */
-export const remembered = {
-  /** @param {"session" | "local"} where @param {string} key @returns {string | null} */
-  get(where, key) {
-    try {
-      return (where === "session" ? sessionStorage : localStorage).getItem(`rtclab.${key}`);
-    } catch {
-      return null;
-    }
-  },
-  /** @param {"session" | "local"} where @param {string} key @param {string | null} value */
-  set(where, key, value) {
-    try {
-      const storage = where === "session" ? sessionStorage : localStorage;
-      if (value === null) storage.removeItem(`rtclab.${key}`);
-      else storage.setItem(`rtclab.${key}`, value);
-    } catch {
-      // nothing is remembered then
-    }
-  },
-};
 
 /**
  * A client on a model's comm.

@@ -106,8 +106,12 @@ export class PhaseClock {
   }
 }
 
-/** What is stuck and what to try. @param {string} phase @param {"participant" | "viewer"} role @param {string} source */
-export function stuckAdvice(phase, role, source) {
+/**
+ * What is stuck and what to try.
+ * @param {string} phase @param {"participant" | "viewer"} role @param {string} source @param {"kernel" | "server"} [home]
+ */
+export function stuckAdvice(phase, role, source, home) {
+  const served = home === "server";
   switch (phase) {
     case "permission":
       return source === "screen"
@@ -117,6 +121,7 @@ export function stuckAdvice(phase, role, source) {
             "Look for the browser's question near the address bar and allow it, or press Stop and choose the test pattern.",
           ];
     case "signaling":
+      if (served) return ["The server has not answered.", "Look whether it is still running, and reload this page."];
       return [
         "The kernel has not answered.",
         "If a cell is running, let it finish or interrupt the kernel; if the room was closed, run its cell again.",
@@ -124,13 +129,15 @@ export function stuckAdvice(phase, role, source) {
     case "ICE":
       return [
         "No UDP path between this browser and the room.",
-        "If the kernel runs elsewhere (a hub, Binder, a container), UDP may be blocked: try a VPN or firewall setting, or " +
-          "Room(udp_port=…, host_candidates=[…]) with an address this browser can reach.",
+        served
+          ? "UDP may be blocked on the way to the server: try a firewall setting, or rtclab serve --udp-port with a port that is open."
+          : "If the kernel runs elsewhere (a hub, Binder, a container), UDP may be blocked: try a VPN or firewall setting, or " +
+            "Room(udp_port=…, host_candidates=[…]) with an address this browser can reach.",
       ];
     case "DTLS":
       return [
         "A path was found, but the encrypted handshake does not finish.",
-        "A firewall may pass only small packets. Run the cell again; if it stays, restart the kernel.",
+        `A firewall may pass only small packets. ${served ? "Reload this page." : "Run the cell again; if it stays, restart the kernel."}`,
       ];
     default:
       return role === "viewer"

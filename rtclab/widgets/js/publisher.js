@@ -1,7 +1,7 @@
 // @ts-check
 /** The publisher: what is captured here and sent to the room. Nothing is captured before a person presses Start. */
 
-import { noteLocal, remembered } from "./comm.js";
+import { noteLocal, remembered } from "./local.js";
 import { capture, encodingsFor, listDevices } from "./media.js";
 
 /** @typedef {{video: string, audio: string}} Choice see `capture` */

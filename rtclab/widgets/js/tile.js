@@ -1,7 +1,7 @@
 // @ts-check
 /** One tile of the viewer: a picture, who it is of, what can be done with it, and its figures. */
 
-import { isLocal } from "./comm.js";
+import { isLocal } from "./local.js";
 import { button, fillFigures, h, icon, picker, press, setOptions, setText } from "./ui.js";
 
 const SPEAKING_DBOV = -50;

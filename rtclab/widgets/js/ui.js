@@ -182,16 +182,13 @@ export class StatusLine {
  * @param {string} source @returns {{tone: "idle" | "busy" | "live" | "warn" | "error", word: string, notice: NoticeContent | null}}
  */
 export function describe(client, now, source) {
-  const { phases } = client;
+  const { phases, home } = client;
   if (client.link === "gone") {
+    const again = home === "kernel" ? "Run the cells that make the room and this widget again." : "Start it again and reload this page.";
     return {
       tone: "error",
-      word: "Kernel gone",
-      notice: {
-        tone: "error",
-        title: "The kernel is gone or was restarted.",
-        text: "The connection has been closed. Run the cells that make the room and this widget again.",
-      },
+      word: home === "kernel" ? "Kernel gone" : "Server gone",
+      notice: { tone: "error", title: `The ${home} is gone or was restarted.`, text: `The connection has been closed. ${again}` },
     };
   }
   if (client.failure) {
@@ -204,13 +201,13 @@ export function describe(client, now, source) {
   /** @type {NoticeContent | null} */
   let notice = null;
   if (stuck) {
-    const [title, text] = stuckAdvice(stuck, client.role, source);
+    const [title, text] = stuckAdvice(stuck, client.role, source, home);
     notice = { tone: "warn", title, text };
   } else if (client.link === "busy") {
     notice = {
       tone: "info",
-      title: "The kernel is busy.",
-      text: "Media go on; changes made here reach the room when the running cell lets them through.",
+      title: `The ${home} is busy.`,
+      text: `Media go on; changes made here reach the room when ${home === "kernel" ? "the running cell" : "it"} lets them through.`,
     };
   } else if (client.link === "reconnecting") {
     notice = { tone: "warn", title: "The connection was lost.", text: "Trying to find another way to the room …" };

@@ -1,7 +1,7 @@
 // @ts-check
 /** The viewer: which tracks of the room are watched, and the sound of all of them. */
 
-import { isLocal } from "./comm.js";
+import { isLocal } from "./local.js";
 
 /**
  * @typedef {object} Scene one tile: a participant's camera with their sound, or something else they show

@@ -59,7 +59,7 @@ export function renderViewer(viewer, el) {
     setText(empty.children[0], joined ? `Waiting for ${of ?? "someone"} to publish …` : "Connecting to the room …");
     setText(
       empty.children[1],
-      joined ? `The picture appears here as soon as ${of ? `${of} publishes` : "anyone does, for instance with room.publisher()"}.` : "",
+      joined ? `The picture appears here as soon as ${of ? `${of} publishes` : `anyone does${client.home === "kernel" ? ", for instance with room.publisher()" : ""}`}.` : "",
     );
   };
 
