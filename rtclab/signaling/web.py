@@ -1,0 +1,223 @@
+"""What the HTTP handlers of a room share: who is let in, CORS, errors that explain themselves, bounded
+bodies.
+
+With a token (RFC 6750) whoever knows it is let in, from any page, since a browser never sends it by itself.
+Without one only this machine is: pages on loopback, and requests that name a loopback host, because a name of
+somebody else's that points here (DNS rebinding) would make their page look like ours.
+
+A handler runs on the engine's loop, on which the room lives, so nothing hops between threads. Errors are
+problem details (RFC 9457).
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import json
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, ClassVar, Final
+from urllib.parse import urlsplit
+
+from tornado import httputil
+from tornado.web import HTTPError, RequestHandler, stream_request_body
+
+EXPOSED: Final = "Accept-Patch, Accept-Post, Allow, ETag, Link, Location, Retry-After, WWW-Authenticate"
+PREFLIGHT_S: Final = 600  # how long a browser may remember what a preflight allowed
+
+
+class Problem(HTTPError):  # noqa: N818 - the word of RFC 9457
+    """A refusal, with a sentence for the person and a code for programs.
+
+    Parameters
+    ----------
+    status : int
+        HTTP status code.
+    detail : str
+        What is wrong, and what to do.
+    code : str, optional
+        Machine-readable reason, for instance of `rtclab.signaling.messages`.
+    headers : mapping, optional
+        Headers that go with the status.
+    """
+
+    def __init__(
+        self, status: int, detail: str, code: str | None = None, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(status)
+        self.detail = detail
+        self.code = code
+        self.headers = dict(headers or {})
+
+
+class Access:
+    """Who may use a room over HTTP.
+
+    Parameters
+    ----------
+    token : str, optional
+        The bearer token to be shown; without one only this machine is let in.
+    """
+
+    def __init__(self, token: str | None = None) -> None:
+        self.token = token
+
+    def allows_origin(self, origin: str | None) -> bool:
+        """Whether a page of this origin may ask (None: it was no page, or our own)."""
+        return self.token is not None or origin is None or is_loopback(urlsplit(origin).hostname)
+
+    def check(self, request: httputil.HTTPServerRequest) -> None:
+        """Let a request in.
+
+        Raises
+        ------
+        Problem
+            401 or 403.
+        """
+        if self.token is None:
+            if not is_loopback(urlsplit(f"//{request.host}").hostname):
+                raise Problem(
+                    403, "without a token this room is reached as localhost only; start it with a token"
+                )
+            if not self.allows_origin(request.headers.get("Origin")):
+                raise Problem(403, "without a token only pages of this machine are let in")
+            return
+        given = _token_of(request)
+        if given is None:
+            raise Problem(
+                401, "a bearer token is needed", headers={"WWW-Authenticate": 'Bearer realm="rtclab"'}
+            )
+        if not hmac.compare_digest(given.encode(), self.token.encode()):
+            challenge = 'Bearer realm="rtclab", error="invalid_token"'
+            raise Problem(401, "this is not the token of this room", headers={"WWW-Authenticate": challenge})
+
+
+def is_loopback(host: str | None) -> bool:
+    """Whether a host of a URL is this machine."""
+    if host is None:
+        return False
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def _token_of(request: httputil.HTTPServerRequest) -> str | None:
+    """The token in the Authorization header, or in the query: no page can give a WebSocket a header."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and token.strip():
+        return token.strip()
+    values = request.query_arguments.get("token")
+    return values[-1].decode("utf-8", "replace") if values else None
+
+
+class ProblemHandler(RequestHandler):
+    """A handler whose errors are problem details."""
+
+    methods: ClassVar[tuple[str, ...]] = ("GET",)
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        error = (kwargs.get("exc_info") or (None, None))[1]
+        title = httputil.responses.get(status_code, "Error")
+        problem: dict[str, Any] = {"title": title, "status": status_code}
+        if isinstance(error, Problem):
+            problem["detail"] = error.detail
+            if error.code is not None:
+                problem["code"] = error.code
+            for name, value in error.headers.items():
+                self.set_header(name, value)
+        if status_code == 405:
+            self.set_header("Allow", ", ".join(self.methods))
+        self.set_header("Content-Type", "application/problem+json")
+        self.finish(json.dumps(problem))
+
+    def log_exception(
+        self, typ: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        if not isinstance(value, HTTPError):
+            super().log_exception(typ, value, tb)
+
+
+@stream_request_body
+class RoomHandler(ProblemHandler):
+    """A handler whose methods begin with `admit`."""
+
+    methods: ClassVar[tuple[str, ...]] = ("GET", "HEAD", "OPTIONS")
+    max_body: ClassVar[int] = 0
+
+    access: Access
+    too_large: bool
+    received: bytearray
+
+    def initialize(self, access: Access) -> None:
+        self.access = access
+        self.received = bytearray()
+        self.too_large = False
+
+    def data_received(self, chunk: bytes) -> None:
+        """Keep the body as far as it is of use; the rest is read all the same, so that the reply arrives."""
+        if len(self.received) + len(chunk) > self.max_body:
+            self.too_large = True
+        if not self.too_large:
+            self.received += chunk
+
+    def admit(self, content_type: str | None = None) -> str:
+        """Check who asks and what they sent, and return the body as text.
+
+        Raises
+        ------
+        Problem
+            401, 403, 413, 415, or 400 for what is no UTF-8.
+        """
+        self.access.check(self.request)
+        if content_type is not None:
+            given = self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+            if given != content_type:
+                accept = "Accept-Patch" if self.request.method == "PATCH" else "Accept-Post"
+                wrong = f"the body must be {content_type}, not {given or 'unnamed'}"
+                raise Problem(415, wrong, headers={accept: content_type})
+        if self.too_large:
+            raise Problem(413, f"the body is larger than {self.max_body // 1024} KiB", "too_large")
+        try:
+            return self.received.decode("utf-8")
+        except UnicodeDecodeError:
+            raise Problem(400, "the body is no UTF-8 text") from None
+
+    def set_default_headers(self) -> None:
+        self.clear_header("Server")
+        self.clear_header("Content-Type")
+        self.set_header("Cache-Control", "no-store")
+        self.set_header("X-Content-Type-Options", "nosniff")
+        access: Access | None = getattr(self, "access", None)
+        origin = self.request.headers.get("Origin")
+        if access is None or origin is None or not access.allows_origin(origin):
+            return
+        self.set_header("Access-Control-Allow-Origin", "*" if access.token is not None else origin)
+        self.set_header("Access-Control-Expose-Headers", EXPOSED)
+        self.set_header("Vary", "Origin")
+
+    def prepare(self) -> None:
+        self.set_default_headers()  # again, now that `access` is known
+
+    def compute_etag(self) -> str | None:
+        """None: an ETag names an ICE generation here."""
+        return None
+
+    def options(self, *_: str | None) -> None:
+        """Say what can be done here; the answer to a CORS preflight, which carries no token."""
+        self.set_header("Allow", ", ".join(self.methods))
+        self.set_header("Access-Control-Allow-Methods", ", ".join(self.methods))
+        self.set_header("Access-Control-Allow-Headers", "Authorization, Content-Type, If-Match")
+        self.set_header("Access-Control-Max-Age", str(PREFLIGHT_S))
+
+
+class NothingHere(RoomHandler):
+    """The handler of every path that no other one has."""
+
+    methods = ()
+
+    def _refuse(self, *_: str | None) -> None:
+        self.access.check(self.request)
+        raise Problem(404, f"there is nothing at {self.request.path}")
+
+    get = head = post = put = patch = delete = options = _refuse
