@@ -1,0 +1,150 @@
+"""The carrier of pages: one WebSocket (RFC 6455) for each client, one JSON message in each text frame.
+
+The room's close codes: 1000 the session is over, 1001 the server stops, 1003 a binary frame, 1009 a message
+is too long (see `rtclab.signaling.messages`), 1013 there are too many clients, or one does not read what is
+sent to it. A client whose socket is lost in any other way has its place kept and resumes it over the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any, ClassVar, Final
+
+from tornado.httputil import HTTPServerRequest
+from tornado.web import Application
+from tornado.websocket import WebSocketClosedError, WebSocketHandler
+
+from .carrier import Connect, Endpoint
+from .messages import MAX_MESSAGE
+from .web import Access, ProblemHandler
+
+MAX_SOCKETS: Final = 2000
+MAX_UNSENT: Final = 4 * MAX_MESSAGE  # bytes that a client has not taken yet
+PING_S: Final = 10.0
+
+
+class SocketHub:
+    """Every WebSocket client of one room; used on the engine's thread.
+
+    Parameters
+    ----------
+    connect : callable
+        The room's side of a carrier, see `rtclab.signaling.carrier`.
+    limit : int
+        Clients at once.
+    """
+
+    def __init__(self, connect: Connect, limit: int = MAX_SOCKETS) -> None:
+        self.connect = connect
+        self.limit = limit
+        self.carriers: set[SocketCarrier] = set()
+
+    def close(self) -> None:
+        """Close every socket; the clients may come back."""
+        for carrier in list(self.carriers):
+            carrier.end(1001, "the server stops")
+
+    def route(self, path: str, access: Access) -> Any:
+        """A rule for a `tornado.web.Application`."""
+        return (path, SignalingSocket, {"access": access, "hub": self})
+
+
+class SocketCarrier:
+    """The way to one client; see `rtclab.signaling.carrier.Carrier`."""
+
+    kind: Final = "websocket"
+
+    def __init__(self, hub: SocketHub, socket: SignalingSocket) -> None:
+        self.unsent = 0
+        self.endpoint: Endpoint | None = None
+        self._hub = hub
+        self._socket: SignalingSocket | None = socket
+        hub.carriers.add(self)
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Send a message; a client that does not read is lost."""
+        if self._socket is None:
+            return
+        text = json.dumps(message, allow_nan=False).encode()
+        if self.unsent + len(text) > MAX_UNSENT:
+            # not from inside the room's own call
+            asyncio.get_running_loop().call_soon(self.end, 1013, "messages are not read")
+            return
+        try:
+            sent = asyncio.ensure_future(self._socket.write_message(text.decode()))
+        except WebSocketClosedError:  # `lost` follows
+            return
+        self.unsent += len(text)
+        sent.add_done_callback(lambda future: self._sent(len(text), future))
+
+    def _sent(self, size: int, sent: asyncio.Future[None]) -> None:
+        self.unsent -= size
+        if not sent.cancelled():
+            sent.exception()  # a socket closed meanwhile: nobody else asks
+
+    def close(self) -> None:
+        """End it from the room's side."""
+        self.endpoint = None
+        self.end(1000, "the session is over")
+
+    def receive(self, message: object) -> None:
+        """Hand over what the client sent."""
+        if self.endpoint is not None:
+            self.endpoint.receive(message)
+
+    def end(self, code: int, reason: str) -> None:
+        """Close the socket, and tell the room unless it was the room that closed it."""
+        socket, self._socket = self._socket, None
+        if socket is not None:
+            socket.close(code, reason)
+        self._hub.carriers.discard(self)
+        endpoint, self.endpoint = self.endpoint, None
+        if endpoint is not None:
+            endpoint.lost(reason)
+
+
+class SignalingSocket(ProblemHandler, WebSocketHandler):
+    """Accepts a client's WebSocket."""
+
+    max_message_size: ClassVar[int] = MAX_MESSAGE
+    ping_interval: ClassVar[float] = PING_S
+    ping_timeout: ClassVar[float] = PING_S
+
+    def __init__(
+        self, application: Application, request: HTTPServerRequest, *, access: Access, hub: SocketHub
+    ) -> None:
+        self._access = access
+        self._hub = hub
+        self._carrier: SocketCarrier | None = None
+        super().__init__(application, request)
+
+    def prepare(self) -> None:
+        self._access.check(self.request)
+
+    def check_origin(self, origin: str) -> bool:
+        return self._access.allows_origin(origin)
+
+    def open(self, *args: str, **kwargs: str) -> None:
+        if len(self._hub.carriers) >= self._hub.limit:
+            self.close(1013, f"{self._hub.limit} clients are connected, which is all")
+            return
+        self.set_nodelay(True)
+        self._carrier = SocketCarrier(self._hub, self)
+        self._carrier.endpoint = self._hub.connect(self._carrier)
+
+    def on_message(self, message: str | bytes) -> None:
+        if self._carrier is None:
+            return
+        if isinstance(message, bytes):
+            self._carrier.end(1003, "messages are text")
+            return
+        try:
+            content = json.loads(message)
+        except (ValueError, RecursionError):
+            content = None  # no message: the session's reply says so
+        self._carrier.receive(content)
+
+    def on_close(self) -> None:
+        if self._carrier is not None:
+            self._carrier.end(1000, f"the client closed its socket ({self.close_code or 'without a word'})")
