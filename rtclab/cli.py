@@ -1,4 +1,4 @@
-"""The ``rtclab`` command: ``lab`` and ``doctor``."""
+"""The ``rtclab`` command: ``lab``, ``serve`` and ``doctor``."""
 
 from __future__ import annotations
 
@@ -26,6 +26,19 @@ def _parser() -> argparse.ArgumentParser:
         help="folder to work in; notebooks that it lacks are copied there",
     )
 
+    serve = commands.add_parser("serve", help="run a room without a notebook: a page, WHIP and WHEP")
+    serve.add_argument(
+        "--host", default="127.0.0.1", metavar="ADDRESS", help="where HTTP listens (%(default)s)"
+    )
+    serve.add_argument(
+        "--port", type=int, default=8080, metavar="N", help="TCP port (%(default)s); 0 takes a free one"
+    )
+    serve.add_argument(
+        "--udp-port", type=int, default=0, metavar="N", help="port of all media; 0 takes a free one"
+    )
+    serve.add_argument("--architecture", type=_architecture, default="sfu", metavar="NAME", help="sfu")
+    serve.add_argument("--token", help="what clients must show; made up unless HTTP stays on this machine")
+
     doctor = commands.add_parser("doctor", help="check whether this machine has what rtclab needs")
     doctor.add_argument(
         "--install-chromium",
@@ -33,6 +46,12 @@ def _parser() -> argparse.ArgumentParser:
         help="as root on Debian: install Chromium, for the browser tests, if there is none",
     )
     return parser
+
+
+def _architecture(name: str) -> str:
+    if name != "sfu":
+        raise argparse.ArgumentTypeError(f"a room is an 'sfu'; there is no {name!r} yet")
+    return name
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,6 +62,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from .lab import lab
 
             lab(options.notebook_dir, options.port, not options.no_browser)
+            return 0
+        if options.command == "serve":
+            from .serve import serve
+
+            serve(options.host, options.port, options.udp_port, options.token)
             return 0
         from .doctor import main as doctor
 

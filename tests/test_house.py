@@ -32,7 +32,7 @@ FLOORS = [
     {"jupyter"},
     {"widgets"},
     {"room", "participant"},
-    {"cli", "bench", "doctor", "chromium", "lab"},
+    {"cli", "bench", "doctor", "chromium", "lab", "serve"},
 ]
 FLOOR_OF = {name: number for number, names in enumerate(FLOORS) for name in names}
 IMPURE = {"asyncio", "random", "select", "selectors", "socket", "threading", "time"}

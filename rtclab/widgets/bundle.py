@@ -42,6 +42,18 @@ def style() -> str:
     return "".join(_squeezed((HERE / "css" / name).read_text("utf-8")) for name in STYLES)
 
 
+@cache
+def page() -> str:
+    """The text of the stand-alone page, which runs the entries ``entry_page_*.js``."""
+    return (HERE / "page.html").read_text("utf-8")
+
+
+@cache
+def page_style() -> str:
+    """The text of the page's own style sheet, which goes after `style`."""
+    return _squeezed((HERE / "css" / "page.css").read_text("utf-8"))
+
+
 def join(entry: str, files: dict[str, str]) -> str:
     """Join `entry` and what it imports, dependencies first.
 

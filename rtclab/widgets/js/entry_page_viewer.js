@@ -1,0 +1,10 @@
+// @ts-check
+/** The viewer of the stand-alone page. In the address: `?of=alice` shows only that participant. */
+
+import { clientOfServer } from "./socket.js";
+import { Viewer } from "./viewer.js";
+import { renderViewer } from "./viewer_view.js";
+
+const viewer = new Viewer(clientOfServer("viewer", null), new URLSearchParams(location.search).get("of"));
+renderViewer(viewer, /** @type {HTMLElement} */ (document.getElementById("viewer")));
+viewer.start();
