@@ -11,7 +11,7 @@ from . import __version__
 from .errors import RtclabError
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(asked: str | None = None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="rtclab", description="The WebRTC lab that lives in a notebook.")
     parser.add_argument("--version", action="version", version=f"rtclab {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
@@ -39,6 +39,12 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--architecture", type=_architecture, default="sfu", metavar="NAME", help="sfu")
     serve.add_argument("--token", help="what clients must show; made up unless HTTP stays on this machine")
 
+    bench = commands.add_parser("bench", help="measure what a room costs, beside other media servers")
+    if asked == "bench":  # what it measures with takes a while to import
+        from .bench.command import add_arguments
+
+        add_arguments(bench)
+
     doctor = commands.add_parser("doctor", help="check whether this machine has what rtclab needs")
     doctor.add_argument(
         "--install-chromium",
@@ -56,7 +62,8 @@ def _architecture(name: str) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code is 0 when all went well, 1 for an error, 2 for wrong usage."""
-    options = _parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    options = _parser(words[0] if words else None).parse_args(words)
     try:
         if options.command == "lab":
             from .lab import lab
@@ -68,6 +75,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             serve(options.host, options.port, options.udp_port, options.token)
             return 0
+        if options.command == "bench":
+            from .bench.command import bench
+
+            return bench(options)
         from .doctor import main as doctor
 
         return doctor(install=options.install_chromium)
