@@ -58,7 +58,6 @@ class HttpSession:
         self._replies: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._one_at_a_time = asyncio.Lock()
         self._tracks: list[dict[str, Any]] = []
-        self._unplayable: set[str] = set()
         self._offer = ""
         self._credentials = ("", "")
         self._lines: list[dict[str, Any]] = []
@@ -77,8 +76,6 @@ class HttpSession:
             self._tracks = message["tracks"]
             if self._watched is not None and self._following is None and self._retargeted() is not None:
                 self._following = asyncio.ensure_future(self._follow())
-        elif message["type"] == "consumer" and message["reason"] == "codec_not_supported":
-            self._unplayable.add(message["track"])
 
     def close(self) -> None:
         """Learn that the room has ended it."""
@@ -126,22 +123,17 @@ class HttpSession:
             who = "nobody" if name is None else f"no participant called {name!r}"
             raise SignalingError(NOTHING_LIVE, f"{who} publishes {' or '.join(sorted(kinds))} now")
         watched = live[0]["participant"]["name"]
+        chosen = [(line, self._track_of(watched, line.kind)) for line in lines]
         tracks = [
-            {"mid": line.mid, "direction": "receive", "track": self._track_of(watched, line.kind)}
-            for line in lines
+            {"mid": line.mid, "direction": "receive", "track": track["id"], "kind": line.kind}
+            for line, track in chosen
+            if track is not None and _plays(line, track["codec"])
         ]
+        if not tracks:
+            codecs = " or ".join(track["codec"] for _, track in chosen if track is not None)
+            raise SignalingError("no_codec", f"the offer has no {codecs}, which is what {watched!r} sends")
+        # an m-line that is not among these is answered as inactive and stays so: there is no second answer
         answer = await self._begin(sdp, tracks)
-        pointed = {line["track"] for line in tracks if line["track"] is not None}
-        if pointed <= self._unplayable:
-            codecs = sorted({track["codec"] for track in live if track["id"] in pointed})
-            raise SignalingError("no_codec", f"the offer has no codec for {' or '.join(codecs)}")
-        # an m-line that was answered as inactive stays so: WHEP has no second answer
-        kept = {line["mid"] for line in tracks if line["track"] is not None}
-        self._lines = [
-            {**track, "kind": line.kind}
-            for track, line in zip(tracks, lines, strict=True)
-            if track["mid"] in kept
-        ]
         self._watched = watched
         return answer
 
@@ -224,22 +216,20 @@ class HttpSession:
 
     # following a participant
 
-    def _track_of(self, participant: str, kind: str) -> str | None:
+    def _track_of(self, participant: str, kind: str) -> dict[str, Any] | None:
         for track in self._tracks:
             if track["kind"] == kind and track["participant"]["name"] == participant:
-                return str(track["id"])
+                return track
         return None
 
     def _retargeted(self) -> list[dict[str, Any]] | None:
         """The m-lines with what is published now, if that is news; one whose track is gone waits."""
         assert self._watched is not None
         live = {track["id"] for track in self._tracks}
-        lines = [
-            line
-            if line["track"] in live
-            else {**line, "track": self._track_of(self._watched, line["kind"]) or line["track"]}
-            for line in self._lines
-        ]
+        lines = []
+        for line in self._lines:
+            track = None if line["track"] in live else self._track_of(self._watched, line["kind"])
+            lines.append(line if track is None else {**line, "track": track["id"]})
         return lines if lines != self._lines else None
 
     async def _follow(self) -> None:
@@ -268,6 +258,10 @@ def _active_lines(sdp: str, directions: Iterable[str]) -> list[MediaDescription]
     if len({media.kind for media in lines}) < len(lines):
         raise SignalingError("not_allowed", "one m-line of audio and one of video can be offered here")
     return lines
+
+
+def _plays(line: MediaDescription, codec: str) -> bool:
+    return any(offered.name.lower() == codec.lower() for offered in line.codecs)
 
 
 def _transport_line(offer: SessionDescription) -> MediaDescription:
