@@ -1,27 +1,31 @@
 """The processes of a benchmark: started, pinned to a core, asked, counted, and ended with certainty.
 
 A worker reads requests from its standard input, a JSON object a line, and answers each with one line. When
-its input ends, because the benchmark has closed it or is gone, it ends too. Workers have a session of their
-own, so that Ctrl-C reaches only the benchmark, which then ends them by their process ids.
+its input ends, because the benchmark has closed it or is gone, it ends too; the kernel ends other programs
+when the benchmark is gone. All have a session of their own, so that Ctrl-C reaches only the benchmark, which
+then ends them by their process ids.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from ..errors import RtclabError
 
 _PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
+_PR_SET_PDEATHSIG = 1
 _CPU_SCHED = 2  # the kernel's CPUCLOCK_SCHED, of a whole process
 
 
@@ -43,6 +47,10 @@ def cores() -> tuple[int | None, int | None]:
     return (allowed[0], allowed[1]) if len(allowed) > 1 else (None, None)
 
 
+def _end_with_parent() -> None:
+    ctypes.PyDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
 class Process:
     """A child process and what it costs.
 
@@ -58,7 +66,14 @@ class Process:
 
     def __init__(self, command: Sequence[str], core: int | None = None, *, piped: bool = False) -> None:
         pipe = subprocess.PIPE if piped else subprocess.DEVNULL
-        self._child = subprocess.Popen(command, stdin=pipe, stdout=pipe, start_new_session=True)
+        self._child = subprocess.Popen(
+            command,
+            stdin=pipe,
+            stdout=pipe,
+            stderr=None if piped else subprocess.DEVNULL,
+            start_new_session=True,
+            preexec_fn=None if piped else _end_with_parent,
+        )
         self.pid = self._child.pid
         if core is not None:
             os.sched_setaffinity(self.pid, {core})  # threads that begin later inherit it
@@ -99,7 +114,7 @@ class Process:
             self._child.stdout.close()
         return True
 
-    def __enter__(self) -> Process:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -140,7 +155,7 @@ class Worker(Process):
         try:
             self._child.stdin.write(json.dumps({"do": do, **fields}).encode() + b"\n")
             self._child.stdin.flush()
-        except OSError:
+        except (OSError, ValueError):  # a closed pipe
             raise RtclabError(f"the {self.module} process of the benchmark has ended") from None
 
     def result(self, timeout: float = 60.0) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from .processes import Process, Worker, cores
 
 SYSTEMS = ("rtclab", "janus", "janus tuned", "mediarelay")
 SETTLE_S = 1.0
-QUIET_S = 0.2  # what is under way arrives
+QUIET_S = 0.2  # a pause this long ends what is under way
+LATE_S = 3.0  # what has not come by then is lost: a busy cell may hold everything up for two seconds
 _ANSWER_S = 60.0
 
 
@@ -73,6 +74,8 @@ class Rig:
         self._stack = contextlib.ExitStack()
         server_core, load_core = cores()
         with contextlib.ExitStack() as stack:
+            self._publisher = stack.enter_context(Worker("publisher", load_core))
+            self._audience = stack.enter_context(Worker("viewers", load_core))
             if system.startswith("janus"):
                 janus = Janus(server_core, tuned=system == "janus tuned")
                 self.server: Process = stack.enter_context(janus)
@@ -83,10 +86,6 @@ class Rig:
                 self.server = stack.enter_context(worker)
                 port = worker.ask("open", _ANSWER_S)["port"]
             kind = "janus" if system.startswith("janus") else "room"
-            self._publisher = Worker("publisher", load_core)
-            stack.enter_context(self._publisher)
-            self._audience = Worker("viewers", load_core)
-            stack.enter_context(self._audience)
             opened = self._publisher.ask(
                 "open",
                 _ANSWER_S,
@@ -144,7 +143,7 @@ class Rig:
         """
         time.sleep(SETTLE_S)
         self._publisher.ask("stop")
-        time.sleep(QUIET_S)
+        self._audience.ask("wait", packets=None, silence=QUIET_S)
         self._audience.ask("figures")
         room = self.server if isinstance(self.server, Worker) else None
         before = room.ask("figures") if room else {}
@@ -155,12 +154,12 @@ class Rig:
             meanwhile()
         sent = self._publisher.result(seconds + _ANSWER_S)
         elapsed = time.monotonic() - begin
-        time.sleep(QUIET_S)
+        expected = sent["packets"] * self.viewers
+        self._audience.ask("wait", packets=expected, silence=LATE_S)
         cpu, load_cpu = self.server.cpu_s() - cpu, self._load_cpu() - load_cpu
         after = room.ask("figures") if room else {}
         got = self._audience.ask("figures")
         self._publisher.ask("start")
-        video = sent["packets"] * self.viewers
         delivered = got["received"] + got["audio"]
         calls = after.get("system_calls", 0) - before.get("system_calls", 0)
         return {
@@ -168,7 +167,7 @@ class Rig:
             "delivered": delivered,
             "cpu_us": cpu / delivered * 1e6 if delivered else None,
             "core": cpu / elapsed,
-            "ratio": got["received"] / video if video else None,
+            "ratio": got["received"] / expected if expected else None,
             "p50_ms": got["p50_ms"],
             "p99_ms": got["p99_ms"],
             "max_ms": got["max_ms"],

@@ -8,6 +8,7 @@ benchmark asks over standard input: ``open``, ``figures``, ``busy``.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import resource
 import sys
@@ -45,7 +46,7 @@ async def listen(connect: Connect) -> int:
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         endpoints: dict[str, Endpoint] = {}
-        try:
+        with contextlib.suppress(OSError):  # the load has hung up
             while line := await reader.readline():
                 envelope = json.loads(line)
                 client = envelope["client"]
@@ -53,10 +54,9 @@ async def listen(connect: Connect) -> int:
                 if endpoint is None:
                     endpoint = endpoints[client] = connect(_LineCarrier(client, writer))
                 endpoint.receive(envelope["message"])
-        finally:
-            for endpoint in endpoints.values():
-                endpoint.lost("the load has ended")
-            writer.close()
+        for endpoint in endpoints.values():
+            endpoint.lost("the load has ended")
+        writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=LINE_LIMIT)
     port: int = server.sockets[0].getsockname()[1]

@@ -1,6 +1,6 @@
 """The process of the viewers: it joins them, empties their sockets, and says what they got.
 
-Asked over standard input: ``open``, ``join``, ``figures``.
+Asked over standard input: ``open``, ``join``, ``wait``, ``figures``.
 """
 
 from __future__ import annotations
@@ -39,6 +39,9 @@ class Viewers:
             return await self._open(request)
         if request["do"] == "join":
             return await self._join(request["count"], request["at_once"])
+        if request["do"] == "wait":
+            await self._wait(request["packets"], request["silence"])
+            return {}
         if request["do"] == "figures":
             return self._figures()
         raise RtclabError(f"unknown request {request['do']!r}")
@@ -94,6 +97,19 @@ class Viewers:
                 await asyncio.sleep(0)  # handshakes go on
             busy = loop.time() - begin
             await asyncio.sleep(max(SWEEP_S - busy, busy))
+
+    async def _wait(self, packets: int | None, silence: float) -> None:
+        """Wait until so many video packets came since the last figures, or none for `silence` seconds."""
+        loop = asyncio.get_running_loop()
+        before = self._before.get("received", self.audience.received[:0]).sum()
+        total, since = -1, loop.time()
+        while loop.time() - since < silence:
+            received = int(self.audience.received.sum() - before)
+            if packets is not None and received >= packets:
+                break
+            if received != total:
+                total, since = received, loop.time()
+            await asyncio.sleep(SWEEP_S)
 
     def _figures(self) -> dict[str, Any]:
         """What has come since the last question."""
