@@ -87,8 +87,6 @@ class ViewerColumns:
         Highest temporal layer it gets, and may get.
     skips : numpy.ndarray
         Whether it does not get the picture under way.
-    time_prefix : numpy.ndarray
-        Id and length byte of its abs-send-time, in the top byte of 32 bits.
     rtx_sequence : numpy.ndarray
         Next sequence number of its retransmission stream.
     last_sequence, last_timestamp, last_picture, last_tl0, last_marker, last_sent : numpy.ndarray
@@ -116,7 +114,6 @@ class ViewerColumns:
     temporal: Integers
     temporal_target: Integers
     skips: npt.NDArray[np.bool_]
-    time_prefix: Integers
     rtx_sequence: Integers
     last_sequence: Integers
     last_timestamp: Integers
@@ -186,4 +183,3 @@ class ViewerColumns:
         """Give a row the header bytes of a new negotiation."""
         self.header[row] = np.frombuffer(header.encode(), np.uint8)
         self.rtx_header[row] = np.frombuffer(header.encode(retransmission=True), np.uint8)
-        self.time_prefix[row] = int(self.header[row, 20]) << 24

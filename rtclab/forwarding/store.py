@@ -7,6 +7,7 @@ from here: a viewer's own state is only a few integers per packet.
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from ..rtp.payload import PayloadInfo
 
@@ -100,6 +101,16 @@ class PacketStore:
         if sequence > self.newest:
             self.newest = sequence
         return packet
+
+    def payloads(self, packets: list[Packet], length: int) -> npt.NDArray[np.uint8]:
+        """The first `length` bytes of the payloads of `packets`, which follow one another: a row for each.
+
+        Behind a shorter payload stands what was there before.
+        """
+        first = packets[0].slot
+        if first + len(packets) <= self.capacity:
+            return self.data[first : first + len(packets), :length]
+        return self.data[[packet.slot for packet in packets], :length]
 
     def get(self, sequence: int) -> Packet | None:
         """The packet of an extended sequence number, or None if it is not (or no longer) here."""

@@ -47,46 +47,49 @@ class Writer(ViewerColumns):
     ) -> None:
         """Write, protect and send `burst`, packets of one picture, for `rows`."""
         count = len(burst)
-        sequences = np.array([packet.sequence for packet in burst])
+        first = burst[0]
         lengths = [packet.length for packet in burst]
-        references = (stream.index << 16 | sequences & 0xFFFF).astype(np.uint32)
         longest = max(lengths)
         # one byte of RTP padding makes a picture's packets equally long, so that they leave as one run
         padded = [self.batch.pads and length == longest - 1 for length in lengths]
         wire = np.array(
             [HEADER + length + pad for length, pad in zip(lengths, padded, strict=True)], np.int32
         )
-        info = burst[0].info
-        send_time = abs_send_time(now)
+        sequences = np.array([packet.sequence for packet in burst])
+        references = stream.index << 16 | sequences & 0xFFFF
+        payloads = stream.store.payloads(burst, longest)
+        alike = all(_places(packet) == _places(first) for packet in burst)
+        send_time = np.frombuffer(abs_send_time(now).to_bytes(3, "big"), np.uint8)
         step = SLOTS // count
         for begin in range(0, len(rows), step):
             some = rows[begin : begin + step]
-            outgoing = (sequences + offsets[begin : begin + step, None]) & 0xFFFF
-            timestamps = (burst[0].timestamp + self.timestamp_offset[some]) & 0xFFFFFFFF
             used = len(some) * count
+            # numbers may be too large for their fields: what is written is their low bits
+            outgoing = sequences + offsets[begin : begin + step, None]
+            timestamps = self.timestamp_offset[some] + first.timestamp
             slots = self.batch.arena[:used].reshape(len(some), count, -1)
             slots[:, :, :HEADER] = self.header[some][:, None]
-            self.batch.arena16[:used, 1] = outgoing.ravel()
-            self.batch.arena32[:used, 1] = np.repeat(timestamps, count)
-            self.batch.arena32[:used, 5] = np.repeat(self.time_prefix[some] | send_time, count)
+            slots[:, :, HEADER - 3 : HEADER] = send_time
+            slots[:, :, HEADER : HEADER + longest] = payloads
+            self.batch.arena16[:used, 1].reshape(len(some), count)[:] = outgoing
+            self.batch.arena32[:used, 1].reshape(len(some), count)[:] = timestamps[:, None]
             for index, packet in enumerate(burst):
-                slot = slots[:, index]
-                length = packet.length
-                slot[:, HEADER : HEADER + length] = stream.store.data[packet.slot, :length]
                 if packet.marker:
-                    slot[:, 1] |= 0x80
+                    slots[:, index, 1] |= 0x80
                 if padded[index]:
-                    slot[:, 0] |= 0x20
-                    slot[:, HEADER + length] = 1
-            ring = some[:, None], outgoing & (HISTORY - 1)
-            self.history[ring] = references
-            self.sent_timestamp[ring] = timestamps[:, None]
-            if info.picture_id is not None:
-                picture = (info.picture_id + pictures[begin : begin + step]) & 0x7FFF
-                tl0 = ((info.tl0 or 0) + self.tl0_offset[some]) & 0xFF
-                for index, packet in enumerate(burst):
-                    _write_vp8(slots[:, index, HEADER:], packet, picture, tl0)
-                self.sent_picture[ring] = (picture << 8 | tl0)[:, None]
+                    slots[:, index, 0] |= 0x20
+                    slots[:, index, HEADER + packet.length] = 1
+            ring = (outgoing & (HISTORY - 1)) + (some * HISTORY)[:, None]
+            self.history.reshape(-1)[ring] = references
+            self.sent_timestamp.reshape(-1)[ring] = timestamps[:, None]
+            if first.info.picture_id is not None:
+                picture = first.info.picture_id + pictures[begin : begin + step] & 0x7FFF
+                tl0 = (first.info.tl0 or 0) + self.tl0_offset[some] & 0xFF
+                numbers = picture << 8 | tl0
+                self.sent_picture.reshape(-1)[ring] = numbers[:, None]
+                for index in range(1 if alike else count):
+                    together = slots if alike else slots[:, index : index + 1]
+                    _write_vp8(together[:, :, HEADER:], burst[index], numbers)
             self._send(some, wire)
         self.packets[rows] += count
         self.octets[rows] += sum(lengths)
@@ -104,13 +107,13 @@ class Writer(ViewerColumns):
         slot[:HEADER] = self.rtx_header[row]
         self.batch.arena16[0, 1] = int(self.rtx_sequence[row]) & 0xFFFF
         self.batch.arena32[0, 1] = self.sent_timestamp[row, position]
-        self.batch.arena32[0, 5] = int(self.time_prefix[row]) | abs_send_time(now)
+        slot[HEADER - 3 : HEADER] = np.frombuffer(abs_send_time(now).to_bytes(3, "big"), np.uint8)
         self.batch.arena16[0, HEADER // 2] = sequence  # OSN: the number it had the first time
         payload = slot[HEADER + 2 :]
         payload[: packet.length] = stream.store.data[packet.slot, : packet.length]
         if packet.info.picture_id is not None:
-            written = int(self.sent_picture[row, position])
-            _write_vp8(payload[None], packet, np.array([written >> 8]), np.array([written & 0xFF]))
+            numbers = self.sent_picture[row : row + 1, position].astype(np.int64)
+            _write_vp8(payload[None, None], packet, numbers)
         if packet.marker:
             slot[1] |= 0x80
         self.rtx_sequence[row] += 1
@@ -118,16 +121,29 @@ class Writer(ViewerColumns):
         self._send(np.array([row]), np.array([HEADER + 2 + packet.length], np.int32))
 
 
-def _write_vp8(
-    payloads: npt.NDArray[np.uint8],
-    packet: Packet,
-    picture: npt.NDArray[np.int64],
-    tl0: npt.NDArray[np.int64],
-) -> None:
-    """Set the 15-bit picture id and TL0PICIDX (RFC 7741 section 4.2) in the payload of each row."""
-    info = packet.info
-    if info.picture_id_at >= 0:
-        payloads[:, info.picture_id_at] = 0x80 | picture >> 8
-        payloads[:, info.picture_id_at + 1] = picture & 0xFF
-    if info.tl0_at >= 0:
-        payloads[:, info.tl0_at] = tl0
+def _places(packet: Packet) -> tuple[int, int]:
+    """Where the numbers stand that viewers see changed."""
+    return packet.info.picture_id_at, packet.info.tl0_at
+
+
+def _write_vp8(payloads: npt.NDArray[np.uint8], packet: Packet, numbers: npt.NDArray[np.int64]) -> None:
+    """Set the 15-bit picture id and TL0PICIDX (RFC 7741 section 4.2), for each row in each of its payloads.
+
+    Parameters
+    ----------
+    payloads : numpy.ndarray
+        ``(rows, packets, bytes)`` uint8.
+    packet : Packet
+        Where they stand.
+    numbers : numpy.ndarray
+        ``(rows,)`` both numbers, TL0PICIDX in the low byte.
+    """
+    picture_at, tl0_at = _places(packet)
+    written = (numbers | 0x800000).astype(">u4").view(np.uint8).reshape(-1, 1, 4)[:, :, 1:]
+    if picture_at >= 0 and tl0_at == picture_at + 2:
+        payloads[:, :, picture_at : picture_at + 3] = written
+        return
+    if picture_at >= 0:
+        payloads[:, :, picture_at : picture_at + 2] = written[:, :, :2]
+    if tl0_at >= 0:
+        payloads[:, :, tl0_at] = written[:, :, 2]

@@ -24,6 +24,7 @@ import numpy.typing as npt
 
 from ..rtp.drops import Drop
 from . import srtp
+from .addresses import NAME_SIZE
 from .paths import PathTable
 
 Mode = Literal["gso", "mmsg", "plain"]
@@ -33,6 +34,7 @@ STRIDE = 1600
 HEADROOM = 64  # bytes of a slot kept for the SRTP tag and RTP padding
 MAX_SEGMENTS = 64  # UDP_MAX_SEGMENTS of older Linux kernels
 MAX_RUN_BYTES = 65000
+MAX_PLANS = 256
 
 UDP_SEGMENT = 103
 SOL_UDP = 17
@@ -69,6 +71,41 @@ def best_mode() -> Mode:
 
 def _address(array: npt.NDArray[np.generic]) -> int:
     return int(array.__array_interface__["data"][0])
+
+
+class _Plan:
+    """What stays the same when the same clients get packets that fall into the same runs.
+
+    `slots` and `sizes` are pointers to the packets and to their lengths, `every` the SRTP context of each (as
+    of the time when the contexts were `contexts`); `first` is the first slot of each message, and `fd` the
+    one socket that all go through, None if there are several.
+    """
+
+    __slots__ = (
+        "connected",
+        "contexts",
+        "every",
+        "fd",
+        "fds",
+        "first",
+        "headers",
+        "pointer",
+        "runs",
+        "sizes",
+        "slots",
+    )
+
+    slots: list[int]
+    sizes: list[int]
+    runs: tuple[int, ...]
+    first: npt.NDArray[np.int64]
+    headers: npt.NDArray[np.void]
+    pointer: int
+    fds: npt.NDArray[np.int32]
+    fd: int | None
+    contexts: bytes
+    connected: bool
+    every: list[int]
 
 
 class SendBatch:
@@ -111,11 +148,11 @@ class SendBatch:
             np.uint64(_CMSG_LENGTH).tobytes() + np.array([SOL_UDP, UDP_SEGMENT], np.int32).tobytes(), np.uint8
         )
         self._segment = self._control[:, 16:18].view("<u2")[:, 0]
-        self._headers = np.zeros(SLOTS, _MSGHDR)
-        self._headers["control"] = _address(self._control) + _CMSG_SIZE * np.arange(SLOTS, dtype=np.uint64)
+        self._control_pointers = _address(self._control) + _CMSG_SIZE * np.arange(SLOTS, dtype=np.uint64)
+        self._plans: dict[tuple[bytes, tuple[int, ...]], _Plan] = {}
+        self._planned_version = -1
         self._chosen = np.zeros(SLOTS, _MSGHDR)  # the messages that go through one of several sockets
         self._single = np.zeros(1, _MSGHDR)
-        self._headers_pointer = _address(self._headers)
         self._chosen_pointer = _address(self._chosen)
         self._single_pointer = _address(self._single)
         self._protect = srtp.load().protect
@@ -146,19 +183,21 @@ class SendBatch:
         dict of Drop to list of int
             For each reason the indices into `rows`, one for each packet lost; empty when all went out.
         """
-        clients, packets = len(rows), len(lengths)
-        count = clients * packets
+        plan = self._plan(rows, lengths.tolist())
+        clients, packets, count = len(rows), len(lengths), len(plan.slots)
         self._lengths[:count].reshape(clients, packets)[:] = lengths
         contexts = self.paths.srtp[rows]
-        connected = bool(contexts.all())
-        every = (contexts if packets == 1 else np.repeat(contexts, packets)).tolist()
-        slots, sizes = self._slot_pointers[:count], self._length_pointers[:count]
+        if contexts.tobytes() != plan.contexts:
+            plan.contexts = contexts.tobytes()
+            plan.connected = bool(contexts.all())
+            plan.every = np.repeat(contexts, packets).tolist()
         protect = self._protect
-        if connected:
-            status = list(map(protect, every, slots, sizes))
+        if plan.connected:
+            status = list(map(protect, plan.every, plan.slots, plan.sizes))
         else:  # libsrtp must never see a null context
             status = [
-                protect(*packet) if packet[0] else 1 for packet in zip(every, slots, sizes, strict=True)
+                protect(*packet) if packet[0] else 1
+                for packet in zip(plan.every, plan.slots, plan.sizes, strict=True)
             ]
         lost: Lost = {}
         chosen = None
@@ -169,55 +208,81 @@ class SendBatch:
         if self.mode == "plain":
             self._send_plain(rows, packets, range(clients) if chosen is None else chosen.tolist(), lost)
         else:
-            self._send_messages(rows, packets, chosen, lost)
+            self._send_messages(plan, chosen, lost)
         self.sent += count - sum(map(len, lost.values()))
         return lost
 
-    def _send_messages(
-        self, rows: npt.NDArray[np.int64], packets: int, chosen: npt.NDArray[np.int64] | None, lost: Lost
-    ) -> None:
-        """Send one message for each run of each client; `chosen` are the clients to send to (None: all)."""
-        clients = len(rows)
-        paths = self.paths
-        starts, sizes = self._runs(packets)
-        runs = len(starts)
-        messages = clients * runs
+    def _plan(self, rows: npt.NDArray[np.int64], lengths: list[int]) -> _Plan:
+        """The plan for these clients and these runs; from picture to picture it is mostly the same."""
+        if self._planned_version != self.paths.version or len(self._plans) >= MAX_PLANS:
+            self._plans.clear()
+            self._planned_version = self.paths.version
+        runs = self._runs(lengths)
+        key = rows.tobytes(), runs
+        plan = self._plans.get(key)
+        if plan is None:
+            plan = self._plans[key] = self._new_plan(rows, runs)
+        return plan
+
+    def _new_plan(self, rows: npt.NDArray[np.int64], runs: tuple[int, ...]) -> _Plan:
+        clients, packets = len(rows), sum(runs)
+        sizes = np.array(runs)
+        starts = np.cumsum(sizes) - sizes
         first = (np.arange(0, clients * packets, packets)[:, None] + starts).ravel()
-        self._iov[: clients * packets, 1] = self._lengths[: clients * packets]
-        self._segment[:messages] = self._lengths[first]
-        headers = self._headers[:messages]
+        headers = np.zeros(clients * len(runs), _MSGHDR)
         headers["iov"] = self._iov_pointers[first]
-        table = headers.reshape(clients, runs)
-        table["name"] = (paths.name_pointer + paths.name.shape[1] * rows.astype(np.uint64))[:, None]
-        table["name_length"] = paths.name_length[rows][:, None]
+        headers["control"] = self._control_pointers[: len(headers)]
+        table = headers.reshape(clients, len(runs))
+        table["name"] = (self.paths.name_pointer + NAME_SIZE * rows.astype(np.uint64))[:, None]
+        table["name_length"] = self.paths.name_length[rows][:, None]
         table["iov_length"] = sizes
         table["control_length"] = np.where(sizes > 1, _CMSG_SIZE, 0)
-        fds = paths.fd[rows]
-        if chosen is None and (fds == fds[0]).all():
-            self._transmit(int(fds[0]), self._headers_pointer, headers, range(clients), sizes, lost)
+        fds = self.paths.fd[rows]
+        plan = _Plan()
+        plan.slots = self._slot_pointers[: clients * packets]
+        plan.sizes = self._length_pointers[: clients * packets]
+        plan.runs = runs
+        plan.first = first
+        plan.headers = headers
+        plan.pointer = _address(headers)
+        plan.fds = fds
+        plan.fd = int(fds[0]) if (fds == fds[0]).all() else None
+        plan.contexts = b""
+        plan.connected = False
+        plan.every = []
+        return plan
+
+    def _send_messages(self, plan: _Plan, chosen: npt.NDArray[np.int64] | None, lost: Lost) -> None:
+        """Send one message for each run of each client; `chosen` are the clients to send to (None: all)."""
+        count, runs = len(plan.slots), len(plan.runs)
+        self._iov[:count, 1] = self._lengths[:count]
+        self._segment[: len(plan.first)] = self._lengths[plan.first]
+        clients = len(plan.fds)
+        if chosen is None and plan.fd is not None:
+            self._transmit(plan.fd, plan.pointer, plan.headers, range(clients), plan.runs, lost)
             return
         some = np.arange(clients) if chosen is None else chosen
-        for fd in np.unique(fds[some]):
-            through = some[fds[some] == fd]
+        for fd in np.unique(plan.fds[some]):
+            through = some[plan.fds[some] == fd]
             selected = self._chosen[: len(through) * runs]
-            selected[:] = table[through].ravel()
-            self._transmit(int(fd), self._chosen_pointer, selected, through.tolist(), sizes, lost)
+            selected[:] = plan.headers.reshape(clients, runs)[through].ravel()
+            self._transmit(int(fd), self._chosen_pointer, selected, through.tolist(), plan.runs, lost)
 
-    def _runs(self, packets: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Start and size of each run of equally long packets: the same for every client."""
-        if packets == 1 or self.mode != "gso":
-            return np.arange(packets), np.ones(packets, np.int64)
-        lengths = self._lengths[:packets].tolist()
-        starts, sizes = [0], [1]
-        for index in range(1, packets):
-            size = lengths[starts[-1]]
-            fits = sizes[-1] < MAX_SEGMENTS and (sizes[-1] + 1) * size <= MAX_RUN_BYTES
-            if fits and lengths[index - 1] == size and lengths[index] <= size:
-                sizes[-1] += 1
-            else:
-                starts.append(index)
-                sizes.append(1)
-        return np.array(starts), np.array(sizes)
+    def _runs(self, lengths: list[int]) -> tuple[int, ...]:
+        """How many packets each run of equally long packets has: the same for every client."""
+        if len(lengths) == 1 or self.mode != "gso":
+            return (1,) * len(lengths)
+        runs = []
+        size = count = 0
+        for index, length in enumerate(lengths):
+            fits = 0 < count < MAX_SEGMENTS and (count + 1) * (size + HEADROOM) <= MAX_RUN_BYTES
+            if fits and lengths[index - 1] == size and length <= size:
+                count += 1
+                continue
+            if count:
+                runs.append(count)
+            size, count = length, 1
+        return (*runs, count)
 
     def _transmit(
         self,
@@ -225,7 +290,7 @@ class SendBatch:
         pointer: int,
         headers: npt.NDArray[np.void],
         clients: Sequence[int],
-        sizes: npt.NDArray[np.int64],
+        sizes: Sequence[int],
         lost: Lost,
     ) -> None:
         """Hand `headers`, one for each run of each of `clients`, to the kernel."""
@@ -236,11 +301,11 @@ class SendBatch:
             if sent:
                 done += sent
                 continue
-            size = int(sizes[done % runs])
+            size = sizes[done % runs]
             client = clients[done // runs]
             if error in FULL:
                 for index in range(done, messages):
-                    _lose(lost, Drop.SOCKET_FULL, clients[index // runs], int(sizes[index % runs]))
+                    _lose(lost, Drop.SOCKET_FULL, clients[index // runs], sizes[index % runs])
                 return
             if size > 1:
                 if error == errno.EIO:

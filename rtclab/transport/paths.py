@@ -36,6 +36,8 @@ class PathTable:
         between.
     sockets : dict of int to socket.socket
         The port's sockets by file descriptor.
+    version : int
+        Another number whenever an address, a socket or `name_pointer` has changed.
     """
 
     def __init__(self) -> None:
@@ -45,6 +47,7 @@ class PathTable:
         self.srtp: npt.NDArray[np.uint64] = np.zeros(_FIRST_ROWS, np.uint64)
         self.sockets: dict[int, socket.socket] = {}
         self.name_pointer = self._name_pointer()
+        self.version = 0
         self._free = list(range(_FIRST_ROWS - 1, -1, -1))
         self._used: set[int] = set()
 
@@ -80,12 +83,14 @@ class PathTable:
         self.name[row] = np.frombuffer(name, np.uint8)
         self.name_length[row] = name_length(sender.family)
         self.fd[row] = sender.fileno()
+        self.version += 1
 
     def clear_address(self, row: int) -> None:
         """Forget where a row is reached."""
         self.name[row] = 0
         self.name_length[row] = 0
         self.fd[row] = -1
+        self.version += 1
 
     def address(self, row: int) -> tuple[str, int]:
         """Host and port of a row that has an address."""
@@ -101,4 +106,5 @@ class PathTable:
         self.fd = np.concatenate([self.fd, np.full(rows, -1, np.int32)])
         self.srtp = np.concatenate([self.srtp, np.zeros_like(self.srtp)])
         self.name_pointer = self._name_pointer()
+        self.version += 1
         self._free.extend(range(2 * rows - 1, rows - 1, -1))

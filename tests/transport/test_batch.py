@@ -165,9 +165,9 @@ def test_a_run_is_one_message_and_stays_within_what_the_kernel_takes(rig: Rig) -
         ([1400] * 50, 2),
     ]:
         rig.send(batch, lengths)
-        starts, sizes = batch._runs(len(lengths))
-        assert len(starts) == runs
-        assert sizes.sum() == len(lengths)
+        sizes = batch._runs(lengths)
+        assert len(sizes) == runs
+        assert sum(sizes) == len(lengths)
         assert all(size * 1416 <= MAX_RUN_BYTES or lengths[0] != 1400 for size in sizes)
         assert len(rig.viewers[0].datagrams(len(lengths))) == len(lengths)
 
@@ -192,7 +192,7 @@ def test_without_checksum_offload_runs_are_given_up(rig: Rig, monkeypatch: pytes
     real = batch._sendmmsg
 
     def no_offload(fd: int, pointer: int, count: int, flags: int) -> int:
-        if pointer == batch._headers_pointer and batch._headers[0]["control_length"]:
+        if ctypes.c_uint64.from_address(pointer + 40).value:  # msg_controllen: a run
             return -1
         return int(real(fd, pointer, count, flags))
 
@@ -204,6 +204,36 @@ def test_without_checksum_offload_runs_are_given_up(rig: Rig, monkeypatch: pytes
         assert viewer.packets(2) == written[0]
     assert batch.mode == "mmsg"
     assert not batch.pads
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_client_that_moves_between_batches_is_followed(rig: Rig, mode: Mode) -> None:
+    first, second = rig.add(), rig.add()
+    batch = SendBatch(rig.paths, mode)
+    for _ in range(2):
+        assert rig.send(batch, [200, 200])[0] == {}
+        for viewer in (first, second):
+            viewer.datagrams(2)
+    name = rig.paths.name[first.row].tobytes()
+    rig.paths.set_address(first.row, rig.paths.name[second.row].tobytes(), rig.senders[socket.AF_INET])
+    assert rig.send(batch, [200, 200])[0] == {}
+    assert len(second.datagrams(4)) == 4
+    assert first.silent()
+    rig.paths.set_address(first.row, name, rig.senders[socket.AF_INET])
+    assert rig.send(batch, [200, 200])[0] == {}
+    first.datagrams(2)
+    second.datagrams(2)
+
+
+@pytest.mark.skipif(best_mode() == "plain", reason="the platform has no sendmmsg")
+def test_plans_are_kept_and_bounded(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    viewer = rig.add()
+    batch = SendBatch(rig.paths)
+    monkeypatch.setattr("rtclab.transport.batch.MAX_PLANS", 3)
+    for count in range(1, 9):
+        rig.send(batch, [100 + size for size in range(count)])
+        assert len(viewer.datagrams(count)) == count
+        assert len(batch._plans) <= 3
 
 
 @pytest.mark.parametrize("mode", MODES)
