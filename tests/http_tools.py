@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import rtclab
 from rtclab.engine import get_engine
 from rtclab.serve import RoomServer
+from stock_client import until
 
 LIMIT = 10.0  # s, for every wait
 SDP = {"Content-Type": "application/sdp"}
@@ -72,3 +73,12 @@ def on_engine(function: Callable[[], Any]) -> Any:
         return function()
 
     return get_engine().run(call(), LIMIT)
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    """Wait for something that the engine's thread brings about."""
+
+    async def wait() -> None:
+        await until(condition)
+
+    get_engine().run(wait(), 2 * LIMIT)
