@@ -20,9 +20,15 @@ RATE = 48_000
 
 
 def main() -> None:
+    """Publish."""
     url, token, certificate, key = sys.argv[1:]
     stopped = threading.Event()
-    threading.Thread(target=lambda: (sys.stdin.read(), stopped.set()), daemon=True).start()
+
+    def wait_for_end() -> None:
+        sys.stdin.read()
+        stopped.set()
+
+    threading.Thread(target=wait_for_end, daemon=True).start()
     pattern = rtclab.TestPattern(320, 180, fps=FPS)
     tone = (8000 * np.sin(2 * np.pi * 440 * np.arange(RATE // FPS) / RATE)).astype(np.int16)
     options = {"authorization": token, "cert_file": certificate, "key_file": key}
