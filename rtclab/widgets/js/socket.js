@@ -66,7 +66,7 @@ export class RoomSocket {
       this.lostAt ||= performance.now();
       this.dead = performance.now() - this.lostAt > GIVE_UP_MS;
       if (this.dead) return;
-      setTimeout(() => this.#open(), this.retry);
+      setTimeout(() => this.dead || this.#open(), this.retry);
       this.retry = Math.min(2 * this.retry, LONGEST_RETRY_MS);
     };
   }
@@ -77,8 +77,8 @@ export class RoomSocket {
     const reply = await fetch(asked).catch(() => null);
     if (reply?.status !== 401 && reply?.status !== 403) return;
     const { detail } = await reply.json();
-    this.dead = true;
     this.opened(new Error(`The server lets nobody in like this: ${detail}. Open the address that it printed when it started.`));
+    this.dead = true;
   }
 }
 
