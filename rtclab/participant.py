@@ -90,7 +90,7 @@ class Participant:
         ``"joined"`` (signaling only), ``"checking"``, ``"connecting"``, ``"connected"``,
         ``"disconnected"``, ``"lost"``.
     carrier : str
-        How its signaling travels: ``"comm"``, ``"in-process"``.
+        How its signaling travels: ``"comm"``, ``"in-process"``, ``"websocket"``, ``"http"``.
     address : tuple of (str, int) or None
         Where its packets come from.
     srtp_profile : str or None
