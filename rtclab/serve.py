@@ -16,6 +16,7 @@ import contextlib
 import ipaddress
 import json
 import os
+import re
 import secrets
 import signal
 import sys
@@ -37,6 +38,8 @@ from .widgets import bundle
 
 DEFAULT_PORT: Final = 8080
 CLOSE_TIMEOUT: Final = 5.0
+IDLE_S: Final = 60.0  # how long a connection may be kept without a request
+BODY_S: Final = 30.0  # how long a request's body may take
 # what a page of ours needs: its own scripts, a preview of what it captures, a WebSocket to where it came from
 POLICY: Final = (
     "default-src 'self'; img-src 'self' data:; media-src 'self' blob: mediastream:; "
@@ -61,12 +64,14 @@ class RoomServer:
     Raises
     ------
     rtclab.errors.RtclabError
-        The address cannot be listened on.
+        The address cannot be listened on, or the token is none.
     """
 
     def __init__(
         self, room: Room, host: str = "127.0.0.1", port: int = DEFAULT_PORT, token: str | None = None
     ) -> None:
+        if token is not None and not re.fullmatch(r"[!-~]{1,256}", token):
+            raise RtclabError("--token must be 1 to 256 visible ASCII characters: it travels in a header")
         try:
             self._sockets = tornado.netutil.bind_sockets(port, host)
         except OSError as error:
@@ -111,12 +116,14 @@ class RoomServer:
             default_handler_args={"access": access},
             log_function=lambda handler: None,
         )
-        self._http = HTTPServer(application)
+        self._http = HTTPServer(application, idle_connection_timeout=IDLE_S, body_timeout=BODY_S)
         self._http.add_sockets(self._sockets)
 
     async def stop(self) -> None:
         """Stop to answer; ends what came over HTTP and frees the port."""
         if self._http is None:
+            for bound in self._sockets:
+                bound.close()
             return
         self._http.stop()
         self.desk.close()
@@ -231,8 +238,8 @@ def serve(
     engine = get_engine()
     with _signals(stopped), Room("room", udp_port=udp_port) as room:
         server = RoomServer(room, host, port, token)
-        engine.run(server.start())
         try:
+            engine.run(server.start())
             ready(server.description)
             while not stopped.wait(1):  # not forever: Windows delivers a signal only between two waits
                 pass

@@ -116,6 +116,12 @@ def test_an_architecture_that_does_not_exist_is_refused(
     assert f"a room is an 'sfu'; there is no '{name}' yet" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("token", ["", "two words", "geheimnis-ü"])
+def test_a_token_that_no_header_can_carry_is_said(token: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", "--port", "0", "--token", token]) == 1
+    assert "visible ASCII" in capsys.readouterr().err
+
+
 def test_a_host_that_is_none_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["serve", "--host", "no-such-host.invalid", "--port", "0"]) == 1
     assert "no-such-host.invalid" in capsys.readouterr().err

@@ -74,8 +74,7 @@ class HttpSession:
                 reply.set_result(message)
         elif message["type"] == "tracks":
             self._tracks = message["tracks"]
-            if self._watched is not None and self._following is None and self._retargeted() is not None:
-                self._following = asyncio.ensure_future(self._follow())
+            self._follow_if_needed()
 
     def close(self) -> None:
         """Learn that the room has ended it."""
@@ -123,18 +122,22 @@ class HttpSession:
             who = "nobody" if name is None else f"no participant called {name!r}"
             raise SignalingError(NOTHING_LIVE, f"{who} publishes {' or '.join(sorted(kinds))} now")
         watched = live[0]["participant"]["name"]
-        chosen = [(line, self._track_of(watched, line.kind)) for line in lines]
-        tracks = [
-            {"mid": line.mid, "direction": "receive", "track": track["id"], "kind": line.kind}
-            for line, track in chosen
-            if track is not None and _plays(line, track["codec"])
-        ]
-        if not tracks:
-            codecs = " or ".join(track["codec"] for _, track in chosen if track is not None)
-            raise SignalingError("no_codec", f"the offer has no {codecs}, which is what {watched!r} sends")
-        # an m-line that is not among these is answered as inactive and stays so: there is no second answer
+        tracks = []
+        codecs = []
+        for line in lines:
+            track = self._track_of(watched, line.kind)
+            if track is not None and not _plays(line, track["codec"]):
+                codecs.append(track["codec"])
+                track = None
+            tracks.append(
+                {"mid": line.mid, "direction": "receive", "track": track and track["id"], "kind": line.kind}
+            )
+        if all(line["track"] is None for line in tracks):
+            wanted = " or ".join(codecs)
+            raise SignalingError("no_codec", f"the offer has no {wanted}, which is what {watched!r} sends")
         answer = await self._begin(sdp, tracks)
         self._watched = watched
+        self._follow_if_needed()
         return answer
 
     async def patch(self, fragment: sdpfrag.Fragment) -> str | None:
@@ -222,10 +225,17 @@ class HttpSession:
                 return track
         return None
 
+    def _follow_if_needed(self) -> None:
+        if self._watched is not None and self._following is None and self._retargeted() is not None:
+            self._following = asyncio.ensure_future(self._follow())
+
     def _retargeted(self) -> list[dict[str, Any]] | None:
-        """The m-lines with what is published now, if that is news; one whose track is gone waits."""
+        """The m-lines with what is published now, if that is news; one whose track is gone waits.
+
+        An m-line that began without a track was answered as inactive and stays so: there is no other answer.
+        """
         assert self._watched is not None
-        live = {track["id"] for track in self._tracks}
+        live = {None, *(track["id"] for track in self._tracks)}
         lines = []
         for line in self._lines:
             track = None if line["track"] in live else self._track_of(self._watched, line["kind"])

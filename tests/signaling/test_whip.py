@@ -125,6 +125,14 @@ def test_what_the_participant_does_not_publish_is_answered_as_inactive(server: R
     assert [media.direction for media in parse(reply.body).media] == ["inactive", "sendonly"]
 
 
+def test_a_viewer_that_would_send_as_well_only_receives(server: RoomServer, room: rtclab.Room) -> None:
+    sections = re.split(r"(?m)^(?=m=)", SENDING)
+    post(server, "/whip/alice", (sections[0] + sections[2]).replace("BUNDLE 0 1", "BUNDLE 1"))
+    reply = post(server, "/whep/alice", SENDING.replace("a=sendonly", "a=sendrecv"))
+    assert [media.direction for media in parse(reply.body).media] == ["inactive", "sendonly"]
+    assert {track.participant for track in room.tracks} == {"alice"}
+
+
 def test_a_name_that_is_taken_is_a_conflict(server: RoomServer) -> None:
     publish(server)
     reply = post(server, "/whip/alice")
