@@ -91,6 +91,12 @@ _MSGHDR = np.dtype(
 )
 _MMSGHDR = np.dtype([("header", _MSGHDR), ("length", np.uint32)], align=True)
 
+
+def _field_offset(layout: np.dtype[np.void], name: str) -> int:
+    assert layout.fields is not None
+    return int(layout.fields[name][1])
+
+
 SO_TIMESTAMPNS = 35
 _LONGEST_WAIT = 1.0  # seconds; more means that the clock was set
 # struct cmsghdr and the timespec in it
@@ -111,6 +117,12 @@ def stamp_arrivals(sock: socket.socket) -> None:
         sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
 
 
+_MESSAGE_WORDS = _MMSGHDR.itemsize // 4
+_LENGTH_WORD = _field_offset(_MMSGHDR, "length") // 4
+_CONTROL_WORD = _field_offset(_MSGHDR, "control_length") // 4  # its low half, on little-endian machines
+_STAMP_WORDS = _STAMP.itemsize // 8
+
+
 class BatchReceiver(_Slots):
     """Reads up to `SLOTS` datagrams with one `recvmmsg`; for sockets of one address family."""
 
@@ -127,9 +139,15 @@ class BatchReceiver(_Slots):
         headers["iov_count"] = 1
         self._stamps = np.zeros(SLOTS, _STAMP)
         headers["control"] = _address(self._stamps) + _STAMP.itemsize * slots
-        self._control_lengths = headers["control_length"]
-        self._name_lengths = headers["name_length"]
-        self._lengths = self._messages["length"]
+        headers["name_length"] = NAME_SIZE
+        headers["control_length"] = _STAMP.itemsize
+        # A read of a few datagrams after a long sleep touches little memory and code this way: numpy's
+        # operations, each called once, would cost more than the rest of it.
+        self._fresh = self._messages.tobytes()
+        self._bytes = self._messages.view(np.uint8).data
+        self._words = self._bytes.cast("I")
+        self._name_bytes = self._names.view(np.uint8).data
+        self._times = self._stamps.view(np.int64).data
         self._pointer = _address(self._messages)
         self._recvmmsg = ctypes.PyDLL(None).recvmmsg
         self._recvmmsg.argtypes = (
@@ -143,17 +161,23 @@ class BatchReceiver(_Slots):
 
     def read(self, receiver: socket.socket) -> int:
         """Fill slots with what waits at a socket, without waiting, and return how many."""
-        self._name_lengths[:] = NAME_SIZE
-        self._control_lengths[:] = _STAMP.itemsize
         count: int = self._recvmmsg(receiver.fileno(), self._pointer, SLOTS, self._flags, None)
         if count <= 0:
             return 0
-        self.lengths = self._lengths[:count].tolist()
-        self.names = self._names[:count].tolist()
-        stamps = self._stamps[:count]
-        waited = (time.time() - stamps["seconds"]) - stamps["nanoseconds"] * 1e-9
-        stamped = (self._control_lengths[:count] == _STAMP.itemsize) & (waited > 0) & (waited < _LONGEST_WAIT)
-        self.ages = np.where(stamped, waited, 0.0).tolist()
+        words, names, times = self._words, self._name_bytes, self._times
+        self.lengths = words[_LENGTH_WORD : _MESSAGE_WORDS * count : _MESSAGE_WORDS].tolist()
+        self.names = [bytes(names[at : at + NAME_SIZE]) for at in range(0, NAME_SIZE * count, NAME_SIZE)]
+        stamped = words[_CONTROL_WORD : _MESSAGE_WORDS * count : _MESSAGE_WORDS].tolist()
+        now = time.time()
+        ages = []
+        for slot, size in enumerate(stamped):
+            age = 0.0
+            if size == _STAMP.itemsize:
+                age = now - times[_STAMP_WORDS * slot + 2] - times[_STAMP_WORDS * slot + 3] * 1e-9
+            ages.append(age if 0 < age < _LONGEST_WAIT else 0.0)
+        self.ages = ages
+        end = _MMSGHDR.itemsize * count
+        self._bytes[:end] = self._fresh[:end]  # the kernel has written into the lengths
         return count
 
 
