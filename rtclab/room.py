@@ -29,6 +29,7 @@ from .transport.port import UdpPort
 from .widgets import PublisherWidget, ViewerWidget
 from .widgets.cell import running_cell
 
+LATEST_TICK_S = 0.1
 IDLE_TICK_S = 0.2
 VIDEO_CODECS = ("VP8", "H264", "VP9", "AV1")
 
@@ -84,6 +85,7 @@ class Room:
         self._peers: list[Peer] = []
         self._widgets: dict[tuple[str, ...], PublisherWidget | ViewerWidget] = {}
         self._tick: asyncio.TimerHandle | None = None
+        self._ticked = 0.0
         self._port = UdpPort.open(udp_port, host_candidates)
         info = {"id": f"{self.name}@{self._port.port}", "name": self.name, "architecture": "sfu"}
         loop = self._engine.loop
@@ -93,14 +95,26 @@ class Room:
 
     async def _start(self) -> None:
         loop = asyncio.get_running_loop()
-        self._port.start(loop, lambda: self._router.drained(loop.time()))
+        self._port.start(loop, self._drained)
         self._tick = loop.call_later(TICK_S, self._on_tick)
         self._engine.add(self._close)
 
+    def _drained(self) -> None:
+        now = self._engine.loop.time()
+        complete = self._router.drained(now)
+        # Awake anyway: waking up only for a tick would cost more than the tick. But pictures go first.
+        if complete and now >= self._ticked + TICK_S:
+            self._do_what_is_due(now)
+
     def _on_tick(self) -> None:
         now = self._engine.loop.time()
-        busy = bool(self._router.clients)
-        self._tick = self._engine.loop.call_later(TICK_S if busy else IDLE_TICK_S, self._on_tick)
+        longest = LATEST_TICK_S if self._router.clients else IDLE_TICK_S
+        if now >= self._ticked + longest:
+            self._do_what_is_due(now)
+        self._tick = self._engine.loop.call_at(self._ticked + longest, self._on_tick)
+
+    def _do_what_is_due(self, now: float) -> None:
+        self._ticked = now
         self._router.tick(now)
         self._server.tick(now)
 

@@ -78,7 +78,8 @@ class Client:
         self._recorder = FeedbackRecorder()
         self._clock_offsets: list[int] = []
         self._last_media_ssrc = 0
-        self._next_feedback = self._next_nack = self._next_report = 0.0
+        self._next_feedback = self._next_nack = 0.0
+        self.next_report = 0.0
         transport.on_rtp = self.on_rtp
         transport.on_rtcp = self.on_rtcp
 
@@ -318,9 +319,9 @@ class Client:
                 self._next_feedback = now + FEEDBACK_S
                 for packet in self._recorder.build(self._ssrc, self._last_media_ssrc):
                     self.transport.send_rtcp(packet)
-        if now >= self._next_report:
+        if now >= self.next_report:
             # every client at its own moment: a room full of reports at once would be a burst
-            self._next_report = now + REPORT_S * (0.9 + (hash(self.id) % 256) / 1280)
+            self.next_report = now + REPORT_S * (0.9 + (hash(self.id) % 256) / 1280)
             self._report(now)
 
     def _repeat(self, now: float) -> None:

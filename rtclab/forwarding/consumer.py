@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..rtp.drops import Drop, Drops
 from ..rtp.rtcp import ReportBlock
 from .columns import HISTORY, NOWHERE, Continuation, Header
-from .layers import LayerSelector, Reason
+from .layers import Layer, LayerSelector, Reason
 from .producer import Producer
 
 SAMPLE_S = 1.0
@@ -57,6 +57,7 @@ class Consumer:
         self._sent_before = 0, 0  # packets and bytes of its SSRC, of producers it had before
         self._resent: dict[int, tuple[float, int]] = {}
         self._sampled: tuple[float, int] | None = None
+        self._settled: tuple[list[Layer], tuple[object, ...]] | None = None
 
     def attach(self, producer: Producer, header: Header) -> None:
         """Point this consumer at a producer."""
@@ -74,6 +75,7 @@ class Consumer:
         self.producer = None
         self.row = None
         self.reason = None
+        self._settled = None
         self._resent.clear()
 
     def limit_temporal(self, temporal: int | None) -> None:
@@ -113,8 +115,33 @@ class Consumer:
             self.producer is not None and self.row is not None and self.producer.fanout.current[self.row] >= 0
         )
 
+    def settled(self, now: float) -> bool:
+        """Whether it gets what was chosen, and nothing has changed that the choice depends on."""
+        if self._settled is None or self.producer is None or self.row is None:
+            return False
+        layers, asked = self._settled
+        fanout = self.producer.fanout
+        return bool(
+            layers is self.producer.layers(now)
+            and asked == self._asked(self.producer)
+            and NOWHERE != fanout.current[self.row] == fanout.target[self.row]
+        )
+
+    def _asked(self, producer: Producer) -> tuple[object, ...]:
+        """What the choice depends on besides the layers."""
+        selector = self.selector
+        return (
+            producer.muted,
+            self.supported,
+            selector.picked,
+            selector.view_height,
+            selector.visible,
+            selector.cap,
+        )
+
     def decide(self, now: float) -> int | None:
         """Choose a layer; returns the stream to ask a keyframe of, or None."""
+        self._settled = None
         producer, row = self.producer, self.row
         if producer is None or row is None:
             return None
@@ -123,7 +150,8 @@ class Consumer:
             if producer.fanout.target[row] != NOWHERE:
                 producer.fanout.pause(row)
             return None
-        choice = self.selector.choose(producer.layers(now))
+        layers = producer.layers(now)
+        choice = self.selector.choose(layers)
         fanout = producer.fanout
         self.reason = Reason.MUTED if producer.muted else choice.reason
         if choice.index is None:
@@ -131,6 +159,7 @@ class Consumer:
         if fanout.target[row] != choice.index:
             fanout.aim(row, choice.index, now)
         if fanout.current[row] == choice.index:
+            self._settled = layers, self._asked(producer)
             return None
         if not producer.muted and not self.flowing():
             self.reason = Reason.WAITING_FOR_KEYFRAME

@@ -62,13 +62,15 @@ class LayerSelector:
         Height of the view in device pixels; None while the client has not said.
     visible : bool
         Whether anybody can see the view.
+    cap : int or None
+        How many layers loss allows; None for all.
     """
 
     def __init__(self) -> None:
         self.picked = "auto"
         self.view_height: int | None = None
         self.visible = True
-        self._cap: int | None = None  # how many layers loss allows; None: all
+        self.cap: int | None = None
         self._changed = -1e9
         self._good_since: float | None = None
 
@@ -87,16 +89,16 @@ class LayerSelector:
         if fraction > HIGH_LOSS:
             self._good_since = None
             if now - self._changed >= STEP_DOWN_S:
-                self._cap = max((layers if self._cap is None else self._cap) - 1, 1)
+                self.cap = max((layers if self.cap is None else self.cap) - 1, 1)
                 self._changed = now
         elif fraction < LOW_LOSS:
             if self._good_since is None:
                 self._good_since = now
-            if self._cap is not None and now - max(self._good_since, self._changed) >= STEP_UP_S:
-                self._cap += 1
+            if self.cap is not None and now - max(self._good_since, self._changed) >= STEP_UP_S:
+                self.cap += 1
                 self._changed = now
-                if self._cap >= layers:
-                    self._cap = None
+                if self.cap >= layers:
+                    self.cap = None
         else:
             self._good_since = None
 
@@ -121,8 +123,8 @@ class LayerSelector:
             fitting = [layer for layer in alive if (layer.height or 0) >= self.view_height]
             if fitting and fitting[0] is not chosen:
                 chosen, reason = fitting[0], Reason.VIEW_SIZE
-        if self._cap is not None:
-            allowed = alive[: self._cap]
+        if self.cap is not None:
+            allowed = alive[: self.cap]
             if chosen not in allowed:
                 chosen, reason = allowed[-1], Reason.LOSS
         return Choice(chosen.index, reason)

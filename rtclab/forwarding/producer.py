@@ -92,12 +92,17 @@ class Producer:
         return sorted(self.streams, key=lambda stream: (sizes[stream.index], stream.index))
 
     def layers(self, now: float) -> list[Layer]:
-        """Its streams as a layer selector sees them; made once for all the viewers asked about at `now`."""
+        """Its streams as a layer selector sees them, made once for all the viewers asked about at `now`.
+
+        It is the same list for as long as nothing about it changes.
+        """
         if self._layers_at != now or self.pending:  # what has just come may change them
             self._layers_at = now
-            self._layers = [
+            layers = [
                 Layer(stream.index, stream.rid, stream.height, stream.alive(now)) for stream in self.by_size()
             ]
+            if layers != self._layers:
+                self._layers = layers
         return self._layers
 
     def forward(self, now: float) -> None:

@@ -182,24 +182,36 @@ class Router:
         for consumer in list(client.consumers.values()):
             self.decide(consumer, now)
 
-    def drained(self, now: float) -> None:
-        """The sockets are empty: forward all that came."""
+    def drained(self, now: float) -> bool:
+        """The sockets are empty: forward all that came.
+
+        Returns
+        -------
+        bool
+            Whether what came last was the end of a picture, so that there is time for other things now.
+        """
         dirty, self._dirty[:] = list(self._dirty), []
+        complete = True
         for producer in dirty:
             if producer.news:  # a stream has begun: nobody shall wait for a slice's turn
                 producer.news = False
                 for consumer in list(self.consumers.get(producer.id, [])):
                     self.decide(consumer, now)
+            if producer.kind == "video" and producer.pending:
+                complete = complete and producer.pending[-1][1].marker
             producer.forward(now)
+        return complete
 
     def tick(self, now: float) -> None:
         """Do what is due."""
-        for client in list(self.clients.values()):
+        # of those who only watch, most have nothing to do in most ticks
+        for client in [one for one in self.clients.values() if one.producers or now >= one.next_report]:
             client.tick(now)
         self._slice = (self._slice + 1) % SLICES
         for consumers in list(self.consumers.values()):
             for consumer in consumers[self._slice :: SLICES]:
-                self.decide(consumer, now)
+                if not consumer.settled(now):
+                    self.decide(consumer, now)
                 consumer.sample(now)
         if now >= self._next_sample:
             self._next_sample = now + SAMPLE_S

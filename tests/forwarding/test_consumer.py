@@ -158,3 +158,38 @@ def test_without_a_way_to_send_again_it_is_counted() -> None:
     scene.consumer.detach()
     scene.consumer.resend((1, 2), 0.0)
     assert scene.consumer.drops == {Drop.RTX_UNKNOWN: 2}
+
+
+def test_it_is_settled_until_something_changes_that_its_choice_depends_on() -> None:
+    scene = Scene()
+    consumer = scene.consumer
+    for rid in HEIGHTS:
+        scene.picture(rid, 1.0, keyframe=True)
+    assert not consumer.settled(1.0)
+    assert consumer.decide(1.0) is None
+    assert consumer.settled(1.0)
+    for rid in HEIGHTS:
+        scene.picture(rid, 1.1)
+    assert consumer.settled(1.1)
+
+    consumer.selector.view_height = 180
+    assert not consumer.settled(1.2)
+    consumer.decide(1.2)
+    assert not consumer.settled(1.2)  # it waits for a keyframe of the smaller layer
+    scene.picture("q", 1.3, keyframe=True)
+    consumer.decide(1.3)
+    assert consumer.settled(1.3)
+
+    scene.track.muted = True
+    assert not consumer.settled(1.4)
+    consumer.decide(1.4)
+    assert consumer.settled(1.4)
+
+    scene.track.fanout.restart(0)
+    assert not consumer.settled(1.5)
+    scene.picture("q", 1.6, keyframe=True)
+    consumer.decide(1.6)
+    assert consumer.settled(1.6)
+    assert not consumer.settled(9.0)  # its layer is no longer alive
+    consumer.detach()
+    assert not consumer.settled(9.0)

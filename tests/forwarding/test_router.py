@@ -217,3 +217,14 @@ def test_figures_are_sampled_each_second() -> None:
         hall.tick(number / 15)
     assert 14 <= track.streams[0].fps <= 16
     assert abs(consumer.bitrate_bps - track.streams[0].bitrate_bps) < 0.2 * consumer.bitrate_bps
+
+
+def test_a_picture_that_is_not_complete_leaves_no_time_for_other_things() -> None:
+    hall = Hall()
+    alice = hall.join("alice")
+    hall.publish(alice)
+    for number, marker in ((1, False), (2, True)):
+        raw = build_rtp(PAYLOAD_TYPE, number, 3000, 1, vp8(b"x", 1, keyframe=True), marker=marker)
+        alice.on_rtp(memoryview(raw), len(raw), 0.0)
+        assert hall.router.drained(0.0) is marker
+    assert hall.router.drained(0.1)
