@@ -1,4 +1,4 @@
-"""The ``rtclab`` command: ``lab``, ``serve`` and ``doctor``."""
+"""The ``rtclab`` command: ``lab``, ``serve``, ``bench`` and ``doctor``."""
 
 from __future__ import annotations
 

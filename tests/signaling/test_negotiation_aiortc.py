@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import aioice.ice
 import pytest
@@ -91,7 +92,7 @@ def read_answer_codecs(peer: RTCPeerConnection) -> list[str]:
 
 def test_receiving() -> None:
     async def test(peer: RTCPeerConnection) -> None:
-        tracks = []
+        tracks: list[Any] = []
         peer.on("track", tracks.append)
         peer.addTransceiver("audio", direction="recvonly")
         peer.addTransceiver("video", direction="recvonly")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -30,7 +30,7 @@ SETUP = """async () => {
 
 def serve_module(route: Route) -> None:
     name = route.request.url.rsplit("/", 1)[-1].split("?")[0]
-    made = {
+    made: dict[str, Callable[[], str]] = {
         "publisher_bundle.js": lambda: bundle.module("entry_publisher.js"),
         "viewer_bundle.js": lambda: bundle.module("entry_viewer.js"),
         "style.css": bundle.style,

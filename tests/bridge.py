@@ -42,7 +42,7 @@ class Bridge:
     def show(self, widget: SignalingWidget, module: str, width: int | None = None) -> None:
         """Render `widget` with the page's `module` (``"Publisher"`` or ``"Viewer"``)."""
         self._widgets[widget.key] = widget
-        widget.send = lambda content, buffers=None: self._outgoing.put((widget.key, content))  # type: ignore[method-assign]
+        widget.send = lambda content, buffers=None: self._outgoing.put((widget.key, content))
         widget._hub._widget_send = widget.send
         names = ("key", "name", "source", "simulcast", "of", "room")
         traits = {name: getattr(widget, name) for name in names if hasattr(widget, name)}
