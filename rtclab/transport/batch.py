@@ -29,7 +29,7 @@ from .paths import PathTable
 
 Mode = Literal["gso", "mmsg", "plain"]
 
-SLOTS = 256
+SLOTS = 512
 STRIDE = 1600
 HEADROOM = 64  # bytes of a slot kept for the SRTP tag and RTP padding
 MAX_SEGMENTS = 64  # UDP_MAX_SEGMENTS of older Linux kernels
@@ -183,6 +183,8 @@ class SendBatch:
         dict of Drop to list of int
             For each reason the indices into `rows`, one for each packet lost; empty when all went out.
         """
+        if len(rows) == len(lengths) == 1:
+            return self._send_one(int(rows[0]), int(lengths[0]))
         plan = self._plan(rows, lengths.tolist())
         clients, packets, count = len(rows), len(lengths), len(plan.slots)
         self._lengths[:count].reshape(clients, packets)[:] = lengths
@@ -210,6 +212,27 @@ class SendBatch:
         else:
             self._send_messages(plan, chosen, lost)
         self.sent += count - sum(map(len, lost.values()))
+        return lost
+
+    def _send_one(self, row: int, length: int) -> Lost:
+        """Send the packet in slot 0, a retransmission: no plan is worth making for it."""
+        paths = self.paths
+        self._lengths[0] = length
+        context, fd = int(paths.srtp[row]), int(paths.fd[row])
+        if not context or self._protect(context, self._slot_pointers[0], self._length_pointers[0]):
+            return {Drop.SEND_ERROR: [0]}
+        lost: Lost = {}
+        if self.mode == "plain":
+            self._send_plain(np.array([row]), 1, (0,), lost)
+        else:
+            self._iov[0, 1] = self._lengths[0]
+            name = paths.name_pointer + NAME_SIZE * row
+            iov = int(self._iov_pointers[0])
+            self._single[0] = name, paths.name_length[row], iov, 1, 0, 0, 0, 0
+            sent, error = self._call(fd, self._single_pointer, 1)
+            if not sent:
+                _lose(lost, Drop.SOCKET_FULL if error in FULL else Drop.SEND_ERROR, 0)
+        self.sent += not lost
         return lost
 
     def _plan(self, rows: npt.NDArray[np.int64], lengths: list[int]) -> _Plan:

@@ -207,6 +207,21 @@ def test_without_checksum_offload_runs_are_given_up(rig: Rig, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+def test_one_packet_for_one_client(rig: Rig, mode: Mode, family: int) -> None:
+    viewer = rig.add(family)
+    batch = SendBatch(rig.paths, mode)
+    lost, written = rig.send(batch, [300])
+    assert lost == {}
+    assert viewer.packets(1) == written[0]
+    assert (batch.sent, batch.system_calls) == (1, 1)
+    rig.paths.srtp[viewer.row] = 0
+    assert rig.send(batch, [300])[0] == {Drop.SEND_ERROR: [0]}
+    assert batch.sent == 1
+    assert viewer.silent()
+
+
+@pytest.mark.parametrize("mode", MODES)
 def test_a_client_that_moves_between_batches_is_followed(rig: Rig, mode: Mode) -> None:
     first, second = rig.add(), rig.add()
     batch = SendBatch(rig.paths, mode)
