@@ -211,6 +211,6 @@ def medians(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     merged = dict(rows[0])
     for name in merged:
         values = [row[name] for row in rows if isinstance(row.get(name), int | float)]
-        if len(values) == len(rows):
+        if len(values) == len(rows) and len(set(values)) > 1:
             merged[name] = statistics.median(values)
     return merged

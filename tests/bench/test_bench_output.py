@@ -61,6 +61,7 @@ def test_medians_are_taken_of_numbers_only() -> None:
     merged = medians([{**ROW, "cpu_us": value} for value in (3.0, 9.0, 4.0)])
     assert merged["cpu_us"] == 4.0
     assert merged["system"] == "rtclab"
+    assert isinstance(medians([ROW, ROW])["viewers"], int)
     assert medians([OTHER, ROW])["p99_ms"] is None
 
 
