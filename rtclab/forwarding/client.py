@@ -75,7 +75,7 @@ class Client:
             int, tuple[Producer, str | None, bool]
         ] = {}  # ssrc -> producer, rid, retransmission
         self._retired: dict[int, None] = {}  # SSRCs that others took the place of; newest last
-        self._recorder = FeedbackRecorder()
+        self._recorder: FeedbackRecorder | None = None  # of who sends; viewers have none
         self._clock_offsets: list[int] = []
         self._last_media_ssrc = 0
         self._next_feedback = self._next_nack = 0.0
@@ -123,6 +123,8 @@ class Client:
                 buffer, packet.extension_start, packet.extension_length, packet.extension_profile
             ):
                 if number == sequence_id and size >= 2:
+                    if self._recorder is None:
+                        self._recorder = FeedbackRecorder()
                     self._recorder.receive(extensions.transport_sequence(buffer, start), now)
                     self._last_media_ssrc = packet.ssrc
                 elif number == level_id and size:
@@ -315,7 +317,7 @@ class Client:
             if now >= self._next_nack:
                 self._next_nack = now + NACK_S
                 self._repeat(now)
-            if self.transport_cc and now >= self._next_feedback:
+            if self.transport_cc and self._recorder is not None and now >= self._next_feedback:
                 self._next_feedback = now + FEEDBACK_S
                 for packet in self._recorder.build(self._ssrc, self._last_media_ssrc):
                     self.transport.send_rtcp(packet)

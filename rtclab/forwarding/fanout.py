@@ -403,7 +403,7 @@ class Fanout(Writer):
         self._splice(stream, rows, packets[0])
         begin = 0
         while begin < count:
-            end = _burst_end(packets, begin)
+            end = _chunk_end(packets, begin)
             if packets[begin].length:
                 offsets, pictures = self.sequence_offset[rows], self.picture_offset[rows]
                 self.emit(stream, rows, packets[begin:end], offsets, pictures, now)
@@ -413,6 +413,19 @@ class Fanout(Writer):
         self.epoch[row] = progress.highest  # nothing before that is missing
         progress.note(next(packet for packet in reversed(packets) if packet.length))
         return True
+
+
+def _chunk_end(packets: list[Packet], start: int) -> int:
+    """The index after the last packet that can leave for one row together with the one at `start`."""
+    first = packets[start]
+    end = start + 1
+    limit = min(len(packets), start + SLOTS) if first.length else end
+    while end < limit:
+        packet = packets[end]
+        if not packet.length or (packet.info.picture_id is None) != (first.info.picture_id is None):
+            break
+        end += 1
+    return end
 
 
 def _burst_end(packets: list[Packet], start: int) -> int:

@@ -45,20 +45,29 @@ class Writer(ViewerColumns):
         pictures: npt.NDArray[np.int64],
         now: float,
     ) -> None:
-        """Write, protect and send `burst`, packets of one picture, for `rows`."""
+        """Write, protect and send `burst` for `rows`.
+
+        The packets follow one another, all have a payload, and all have picture ids or none has.
+        """
         count = len(burst)
         first = burst[0]
         lengths = [packet.length for packet in burst]
-        longest = max(lengths)
         # one byte of RTP padding makes a picture's packets equally long, so that they leave as one run
-        padded = [self.batch.pads and length == longest - 1 for length in lengths]
+        longest_of: dict[int, int] = {}
+        for packet in burst:
+            longest_of[packet.timestamp] = max(packet.length, longest_of.get(packet.timestamp, 0))
+        longest = max(longest_of.values())
+        padded = [self.batch.pads and packet.length == longest_of[packet.timestamp] - 1 for packet in burst]
         wire = np.array(
             [HEADER + length + pad for length, pad in zip(lengths, padded, strict=True)], np.int32
         )
         sequences = np.array([packet.sequence for packet in burst])
+        times = np.array([packet.timestamp for packet in burst])
         references = stream.index << 16 | sequences & 0xFFFF
         payloads = stream.store.payloads(burst, longest)
         alike = all(_places(packet) == _places(first) for packet in burst)
+        picture_ids = np.array([packet.info.picture_id or 0 for packet in burst])
+        tl0s = np.array([packet.info.tl0 or 0 for packet in burst])
         send_time = np.frombuffer(abs_send_time(now).to_bytes(3, "big"), np.uint8)
         step = SLOTS // count
         for begin in range(0, len(rows), step):
@@ -66,13 +75,13 @@ class Writer(ViewerColumns):
             used = len(some) * count
             # numbers may be too large for their fields: what is written is their low bits
             outgoing = sequences + offsets[begin : begin + step, None]
-            timestamps = self.timestamp_offset[some] + first.timestamp
+            timestamps = times + self.timestamp_offset[some][:, None]
             slots = self.batch.arena[:used].reshape(len(some), count, -1)
             slots[:, :, :HEADER] = self.header[some][:, None]
             slots[:, :, HEADER - 3 : HEADER] = send_time
             slots[:, :, HEADER : HEADER + longest] = payloads
             self.batch.arena16[:used, 1].reshape(len(some), count)[:] = outgoing
-            self.batch.arena32[:used, 1].reshape(len(some), count)[:] = timestamps[:, None]
+            self.batch.arena32[:used, 1].reshape(len(some), count)[:] = timestamps
             for index, packet in enumerate(burst):
                 if packet.marker:
                     slots[:, index, 1] |= 0x80
@@ -81,15 +90,18 @@ class Writer(ViewerColumns):
                     slots[:, index, HEADER + packet.length] = 1
             ring = (outgoing & (HISTORY - 1)) + (some * HISTORY)[:, None]
             self.history.reshape(-1)[ring] = references
-            self.sent_timestamp.reshape(-1)[ring] = timestamps[:, None]
+            self.sent_timestamp.reshape(-1)[ring] = timestamps
             if first.info.picture_id is not None:
-                picture = first.info.picture_id + pictures[begin : begin + step] & 0x7FFF
-                tl0 = (first.info.tl0 or 0) + self.tl0_offset[some] & 0xFF
+                picture = picture_ids + pictures[begin : begin + step, None] & 0x7FFF
+                tl0 = tl0s + self.tl0_offset[some][:, None] & 0xFF
                 numbers = picture << 8 | tl0
-                self.sent_picture.reshape(-1)[ring] = numbers[:, None]
-                for index in range(1 if alike else count):
-                    together = slots if alike else slots[:, index : index + 1]
-                    _write_vp8(together[:, :, HEADER:], burst[index], numbers)
+                self.sent_picture.reshape(-1)[ring] = numbers
+                if alike:
+                    _write_vp8(slots[:, :, HEADER:], first, numbers)
+                else:
+                    for index, packet in enumerate(burst):
+                        part = slice(index, index + 1)
+                        _write_vp8(slots[:, part, HEADER:], packet, numbers[:, part])
             self._send(some, wire)
         self.packets[rows] += count
         self.octets[rows] += sum(lengths)
@@ -112,7 +124,7 @@ class Writer(ViewerColumns):
         payload = slot[HEADER + 2 :]
         payload[: packet.length] = stream.store.data[packet.slot, : packet.length]
         if packet.info.picture_id is not None:
-            numbers = self.sent_picture[row : row + 1, position].astype(np.int64)
+            numbers = self.sent_picture[row : row + 1, position : position + 1].astype(np.int64)
             _write_vp8(payload[None, None], packet, numbers)
         if packet.marker:
             slot[1] |= 0x80
@@ -136,10 +148,10 @@ def _write_vp8(payloads: npt.NDArray[np.uint8], packet: Packet, numbers: npt.NDA
     packet : Packet
         Where they stand.
     numbers : numpy.ndarray
-        ``(rows,)`` both numbers, TL0PICIDX in the low byte.
+        ``(rows, packets)`` both numbers, TL0PICIDX in the low byte.
     """
     picture_at, tl0_at = _places(packet)
-    written = (numbers | 0x800000).astype(">u4").view(np.uint8).reshape(-1, 1, 4)[:, :, 1:]
+    written = (numbers | 0x800000).astype(">u4").view(np.uint8).reshape(*numbers.shape, 4)[:, :, 1:]
     if picture_at >= 0 and tl0_at == picture_at + 2:
         payloads[:, :, picture_at : picture_at + 3] = written
         return

@@ -194,6 +194,30 @@ def test_late_joiners_get_what_followed_the_keyframe() -> None:
     assert np.ptp([difference(b.sequence, a.sequence) for a, b in zip(early, late, strict=True)]) == 0
 
 
+def test_a_replay_of_many_pictures_leaves_at_once() -> None:
+    stage = Stage(viewers=2)
+    stage.outbox.mode = "gso"  # which pads
+    stage.fanout.aim(0, 0, 0.0)
+    for number in range(8, 48):  # their payloads grow by a byte on the way
+        stage.picture(number, 1 + number % 3, keyframe=number == 8, now=number / 100)
+    calls = stage.outbox.calls
+    assert not stage.fanout.aim(1, 0, 0.48)
+    assert stage.outbox.calls == calls + 1
+    early, late = stage.seen(0), stage.seen(1)
+    assert len(late) == len(early)
+    for a, b in zip(early, late, strict=True):
+        assert (b.payload, b.marker, b.padding) == (a.payload, a.marker, a.padding)
+        assert difference(b.sequence, late[0].sequence) == difference(a.sequence, early[0].sequence)
+        assert difference(b.timestamp, late[0].timestamp, 32) == difference(
+            a.timestamp, early[0].timestamp, 32
+        )
+    found = stage.fanout.find(1, late[-2].sequence)
+    assert found is not None
+    stage.fanout.retransmit(1, late[-2].sequence, found, 0.5)
+    (again,) = stage.seen(1)
+    assert again.payload[2:] == late[-2].payload
+
+
 @pytest.mark.parametrize("why", ["old", "lost", "long"])
 def test_a_keyframe_that_cannot_be_replayed_is_asked_for(why: str) -> None:
     stage = Stage()
