@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from bridge import Bridge
 from playwright.sync_api import Page, expect
 
 import rtclab
+from bridge import Bridge
 from rtclab.engine import get_engine
 
 LIVE = 20_000  # ms to wait at most for media on a busy machine
