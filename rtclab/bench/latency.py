@@ -2,7 +2,7 @@
 
 The room lives in a notebook's kernel, so what counts is the latency beside a busy cell: plain Python, NumPy,
 and one long C call that holds the GIL. The cell's work is also timed before anybody watches: what it loses to
-the room is compared with the processor time the room used.
+the room is compared with the processor time the room used. Both share one core: the load has the other.
 """
 
 from __future__ import annotations

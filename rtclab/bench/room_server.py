@@ -46,7 +46,7 @@ async def listen(connect: Connect) -> int:
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         endpoints: dict[str, Endpoint] = {}
-        with contextlib.suppress(OSError):  # the load has hung up
+        with contextlib.suppress(OSError, asyncio.CancelledError):  # the load has hung up, or all ends
             while line := await reader.readline():
                 envelope = json.loads(line)
                 client = envelope["client"]
