@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import signal
 import sys
 import time
 from pathlib import Path
@@ -99,6 +100,7 @@ def bench(options: argparse.Namespace) -> int:
     systems = ["rtclab", *(system for name in dict.fromkeys(versus) for system in VERSUS[name])]
     load = Load(options.fps, options.packets_per_frame, options.audio, real="mediarelay" in versus)
     rounds = options.rounds or (3 if versus else 1)
+    former = signal.signal(signal.SIGTERM, signal.default_int_handler)  # leaves as Ctrl-C does
     try:
         with Progress() as progress:
             if options.measure == "fanout":
@@ -112,6 +114,8 @@ def bench(options: argparse.Namespace) -> int:
                 text = latency.show(rows)
     except KeyboardInterrupt:
         raise RtclabError("stopped; all processes of the benchmark have ended") from None
+    finally:
+        signal.signal(signal.SIGTERM, former)
     notes = [_JANUS_NOTE] * ("janus" in versus) + [_RELAY_NOTE] * ("mediarelay" in versus)
     sys.stdout.write("\n".join([text, *notes]) + "\n")
     if options.json is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,6 +67,22 @@ def test_fanout_by_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixtur
     (row,) = json.loads(path.read_text("utf-8"))["rows"]
     assert row["delivered"] == 10 * 4 * 2
     assert row["rounds"][0]["ratio"] == 1.0
+
+
+def test_who_stops_it_leaves_no_process_behind(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pids: list[int] = []
+
+    def stopped(self: Rig, count: int, at_once: int = 8) -> None:
+        pids.extend([self.server.pid, self._publisher.pid, self._audience.pid])
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Rig, "join", stopped)
+    assert cli.main(["bench", "join", "--viewers", "2"]) == 1
+    assert "stopped" in capsys.readouterr().err
+    assert len(pids) == 3
+    assert all(gone(pid) for pid in pids)
 
 
 def test_join_counts_everybody(quiet: Progress) -> None:
