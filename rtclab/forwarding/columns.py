@@ -10,9 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 HEADER = 24  # 12 RTP + 4 extension header + mid (4) + abs-send-time (4)
-HISTORY = 1024  # packets; a power of two
+HISTORY = 1024  # packets that a viewer can ask for again
 NOWHERE = -1
-NO_REFERENCE = int(np.iinfo(np.uint32).max)
 UNUSED_EXTENSIONS = (14, 13)  # an id that is not negotiated: receivers skip it (RFC 8285 section 4.2)
 
 Integers = npt.NDArray[np.int64]
@@ -90,16 +89,15 @@ class ViewerColumns:
     rtx_sequence : numpy.ndarray
         Next sequence number of its retransmission stream.
     last_sequence, last_timestamp, last_picture, last_tl0, last_marker, last_sent : numpy.ndarray
-        What was sent last, noted when it leaves a stream.
-    packets, octets, rtx_packets, switches : numpy.ndarray
+        What was sent last, noted when it leaves a stream; the sequence number does not wrap.
+    rtx_packets, switches : numpy.ndarray
         Counters of what was sent.
+    counted_packets, counted_octets : numpy.ndarray
+        More of them, without what casts have not counted yet.
     dropped_temporal, dropped_waiting, dropped_socket_full, dropped_send_error : numpy.ndarray
         Counters of what was not, by reason.
     header, rtx_header : numpy.ndarray
         ``(rows, HEADER)`` uint8, its header bytes.
-    history, sent_timestamp, sent_picture : numpy.ndarray
-        ``(rows, HISTORY)`` uint32, by outgoing sequence number: which stored packet went out (stream index
-        and low bits of its sequence number), and the timestamp and picture numbers written into it.
     """
 
     used: npt.NDArray[np.bool_]
@@ -121,8 +119,8 @@ class ViewerColumns:
     last_tl0: Integers
     last_marker: npt.NDArray[np.bool_]
     last_sent: npt.NDArray[np.float64]
-    packets: Integers
-    octets: Integers
+    counted_packets: Integers
+    counted_octets: Integers
     rtx_packets: Integers
     switches: Integers
     dropped_temporal: Integers
@@ -131,9 +129,6 @@ class ViewerColumns:
     dropped_send_error: Integers
     header: npt.NDArray[np.uint8]
     rtx_header: npt.NDArray[np.uint8]
-    history: npt.NDArray[np.uint32]
-    sent_timestamp: npt.NDArray[np.uint32]
-    sent_picture: npt.NDArray[np.uint32]
 
     _KINDS = {  # noqa: RUF012
         "used": np.bool_,
@@ -144,9 +139,6 @@ class ViewerColumns:
     _BLOCKS = {  # noqa: RUF012
         "header": (HEADER, np.uint8),
         "rtx_header": (HEADER, np.uint8),
-        "history": (HISTORY, np.uint32),
-        "sent_timestamp": (HISTORY, np.uint32),
-        "sent_picture": (HISTORY, np.uint32),
     }
 
     def __init__(self, capacity: int = 8) -> None:
@@ -176,7 +168,6 @@ class ViewerColumns:
             getattr(self, name)[row] = 0
         self.used[row] = True
         self.current[row] = self.target[row] = NOWHERE
-        self.history[row] = NO_REFERENCE
         return row
 
     def set_header(self, row: int, header: Header) -> None:

@@ -12,21 +12,21 @@ leaves as one batch; nothing is allocated and no Python code runs per viewer.
   sequence number, timestamp, picture id and TL0PICIDX go on from the last ones sent.
 * Temporal layers: a row climbs on a sync picture only, and falls at the start of a picture. A late
   packet of a picture that a row was not given is not given to it either: its picture id is taken.
-* A viewer's history is a ring of references to stored packets by outgoing sequence number; a
-  retransmission (RFC 4588) is cut from the producer's store.
+* What went out is noted once for all viewers (`rtclab.forwarding.cast`); a retransmission (RFC 4588) is
+  cut from the producer's store.
 """
 
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from ..rtp.sequence import newer
 from ..transport.batch import SLOTS, SendBatch
-from .columns import HISTORY, NO_REFERENCE, NOWHERE, Continuation, Header
+from .cast import Cast, Sent, Shipments
+from .columns import HISTORY, NOWHERE, Continuation, Header, Integers
 from .store import Packet
 from .stream import Stream
-from .writer import Rows, Writer
+from .writer import Writer
 
 TOP_TEMPORAL = 7
 LATE_HOLES = 512  # less than HISTORY, and than the window of 1024 numbers in which SRTP may go back
@@ -42,11 +42,13 @@ class _Progress:
 
     __slots__ = (
         "arrival",
+        "cast",
         "highest",
         "holes",
         "marker",
         "picture",
         "rows",
+        "shipments",
         "skipped",
         "skipping",
         "timestamp",
@@ -61,12 +63,14 @@ class _Progress:
         self.tl0 = 0
         self.marker = True
         self.arrival = 0.0
-        self.rows: Rows = np.zeros(0, np.int64)
-        self.waiting: Rows = np.zeros(0, np.int64)
+        self.rows: Integers = np.zeros(0, np.int64)
+        self.waiting: Integers = np.zeros(0, np.int64)
+        self.cast: Cast | None = None  # of `rows`, once there is need of it and until it changes
+        self.shipments = Shipments()
         self.skipping = False  # whether some rows do not get the picture under way
-        self.skipped: dict[int, Rows] = {}  # rows that did not get a picture, by its timestamp
+        self.skipped: dict[int, Integers] = {}  # rows that did not get a picture, by its timestamp
         # sequence and picture offsets of all rows, by the number of the packet that did not come
-        self.holes: dict[int, tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]] = {}
+        self.holes: dict[int, tuple[Integers, Integers]] = {}
 
     def note(self, packet: Packet) -> None:
         """This is the newest packet with a payload."""
@@ -137,6 +141,12 @@ class Fanout(Writer):
             int(self.rtx_sequence[row]),
         )
 
+    def set_header(self, row: int, header: Header) -> None:
+        """Give a row the header bytes of a new negotiation."""
+        super().set_header(row, header)
+        if self.current[row] != NOWHERE:
+            self._recast(self._progress[self.current[row]])
+
     def pause(self, row: int) -> None:
         """Send this row nothing more until `aim`."""
         self._freeze(np.array([row]))
@@ -170,26 +180,42 @@ class Fanout(Writer):
         rows = self._progress_of(stream).rows
         self._freeze(rows)
         self.current[rows] = NOWHERE
-        self.history[self.history >> 16 == stream] = NO_REFERENCE
         self._progress[stream] = _Progress()
         self._regroup()
 
-    def newest_sequence(self, row: int) -> int:
-        """The highest sequence number sent to `row` so far."""
-        index = int(self.current[row])
-        highest = self._progress[index].highest if index != NOWHERE else None
-        if highest is None:
-            return int(self.last_sequence[row])
-        return (highest + int(self.sequence_offset[row])) & 0xFFFF
+    @property
+    def packets(self) -> Integers:
+        """How many packets each row was sent."""
+        self._count_all()
+        return self.counted_packets
 
-    def find(self, row: int, sequence: int) -> tuple[Stream, Packet] | None:
+    @property
+    def octets(self) -> Integers:
+        """How many bytes of payload each row was sent."""
+        self._count_all()
+        return self.counted_octets
+
+    def _count_all(self) -> None:
+        for progress in self._progress:
+            if progress.cast is not None:
+                self.count(progress.cast)
+
+    def find(self, row: int, sequence: int) -> tuple[Stream, Sent] | None:
         """The stored packet that went to `row` as outgoing number `sequence`, if it is still here."""
-        reference = int(self.history[row, sequence & (HISTORY - 1)])
-        if reference == NO_REFERENCE or (self.newest_sequence(row) - sequence) & 0xFFFF >= HISTORY:
+        current = int(self.current[row])
+        highest = self._progress[current].highest if current != NOWHERE else None
+        newest = int(self.last_sequence[row])
+        if highest is not None:
+            newest = highest + int(self.sequence_offset[row])
+        back = (newest - sequence) & 0xFFFF
+        if back >= HISTORY:
             return None
-        stream = self.streams[reference >> 16]
-        packet = stream.store.get16(reference & 0xFFFF)
-        return None if packet is None else (stream, packet)
+        for index in sorted(range(len(self._progress)), key=lambda index: index != current):
+            found = self._progress[index].shipments.find(row, newest - back)
+            if found is not None:
+                stream = self.streams[index]
+                return (stream, found) if stream.store.get(found.packet.sequence) is found.packet else None
+        return None
 
     def _progress_of(self, stream: int) -> _Progress:
         while len(self._progress) <= stream:
@@ -199,10 +225,17 @@ class Fanout(Writer):
     def _regroup(self) -> None:
         for index in range(len(self.streams)):
             progress = self._progress_of(index)
+            self._recast(progress)
             progress.rows = np.flatnonzero(self.used & (self.current == index))
             progress.waiting = np.flatnonzero(self.used & (self.target == index) & (self.current != index))
 
-    def _freeze(self, rows: Rows) -> None:
+    def _recast(self, progress: _Progress) -> None:
+        """The rows of a stream, or what is added to its numbers for them, are about to change."""
+        if progress.cast is not None:
+            self.count(progress.cast)
+            progress.cast = None
+
+    def _freeze(self, rows: Integers) -> None:
         """Note the last numbers sent of rows that leave their stream."""
         for index in np.unique(self.current[rows]):
             if index == NOWHERE:
@@ -211,7 +244,7 @@ class Fanout(Writer):
             if progress.highest is None:
                 continue
             some = rows[self.current[rows] == index]
-            self.last_sequence[some] = (progress.highest + self.sequence_offset[some]) & 0xFFFF
+            self.last_sequence[some] = progress.highest + self.sequence_offset[some]
             self.last_timestamp[some] = (progress.timestamp + self.timestamp_offset[some]) & 0xFFFFFFFF
             if progress.picture != NOWHERE:
                 self.last_picture[some] = (progress.picture + self.picture_offset[some]) & 0x7FFF
@@ -266,10 +299,22 @@ class Fanout(Writer):
                 rows = self._skip(progress, burst, new_picture)
         progress.highest = last.sequence
         progress.note(last)
-        if len(rows):
-            self.emit(stream, rows, burst, self.sequence_offset[rows], self.picture_offset[rows], now)
+        if rows is not progress.rows:
+            self._give(stream, progress, Cast(self, rows), burst, now)
+            return
+        if progress.cast is None:
+            progress.cast = Cast(self, rows)
+        self._give(stream, progress, progress.cast, burst, now)
 
-    def _choose_temporal(self, rows: Rows, packet: Packet) -> bool:
+    def _give(self, stream: Stream, progress: _Progress, cast: Cast, burst: list[Packet], now: float) -> None:
+        if not len(cast.rows):
+            return
+        self.emit(stream, cast, burst, now)
+        progress.shipments.add(cast, burst, stream.store.newest - stream.store.capacity + 1)
+        if cast is not progress.cast:
+            self.count(cast)
+
+    def _choose_temporal(self, rows: Integers, packet: Packet) -> bool:
         """Decide who skips the picture that `packet` begins; whether anybody does."""
         temporal_id = packet.info.temporal_id
         want = self.temporal_target[rows]
@@ -284,10 +329,11 @@ class Fanout(Writer):
         self.skips[rows] = skips
         return bool(skips.any())
 
-    def _skip(self, progress: _Progress, burst: list[Packet], new_picture: bool) -> Rows:
+    def _skip(self, progress: _Progress, burst: list[Packet], new_picture: bool) -> Integers:
         """Close the gap for the rows that skip the picture of `burst`; the others are returned."""
         skips = self.skips[progress.rows]
         skipped = progress.rows[skips]
+        self._recast(progress)
         self.sequence_offset[skipped] -= len(burst)
         self.dropped_temporal[skipped] += len(burst)
         if new_picture:
@@ -303,6 +349,7 @@ class Fanout(Writer):
         if progress.highest is not None and packet.sequence > progress.highest + 1:
             self._open_holes(progress, packet.sequence)
         progress.highest = packet.sequence
+        self._recast(progress)
         self.sequence_offset[progress.rows] -= 1
 
     def _open_holes(self, progress: _Progress, until: int) -> None:
@@ -311,14 +358,14 @@ class Fanout(Writer):
         rows = progress.rows
         first = max(progress.highest + 1, until - LATE_HOLES)
         # what is missing longer will not come; a jump of half the circle would break SRTP's count
-        self.sequence_offset[rows] -= first - progress.highest - 1
+        if first > progress.highest + 1:
+            self._recast(progress)
+            self.sequence_offset[rows] -= first - progress.highest - 1
         offsets = self.sequence_offset.copy(), self.picture_offset.copy()
-        missing = np.arange(first, until)
-        for sequence in missing.tolist():
+        for sequence in range(first, until):
             progress.holes[sequence] = offsets
         while len(progress.holes) > LATE_HOLES:
             del progress.holes[next(iter(progress.holes))]
-        self.history[rows[:, None], missing + offsets[0][rows, None] & (HISTORY - 1)] = NO_REFERENCE
 
     def _late(self, stream: Stream, progress: _Progress, packet: Packet, now: float) -> None:
         """A packet that comes out of order goes into the hole it left."""
@@ -332,18 +379,16 @@ class Fanout(Writer):
             skipped = progress.skipped.get(packet.timestamp)
             if skipped is not None:
                 rows = np.setdiff1d(rows, skipped)
-            if len(rows):
-                self.emit(stream, rows, [packet], offsets[rows], pictures[rows], now)
+            self._give(stream, progress, Cast(self, rows, offsets, pictures), [packet], now)
         # it may have been the one that a keyframe lacked
         for row in progress.waiting[self.current[progress.waiting] == NOWHERE].tolist():
             self._replay(row, stream.index, now)
 
-    def _splice(self, stream: Stream, rows: Rows, packet: Packet) -> None:
+    def _splice(self, stream: Stream, rows: Integers, packet: Packet) -> None:
         """Continue the numbers of `rows` with `packet`, the first of a keyframe."""
         self._freeze(rows)
         # a hole tells the decoder that its last picture is incomplete
         gap = np.where(self.last_marker[rows], 1, 2)
-        self.history[rows, self.last_sequence[rows] + 1 & (HISTORY - 1)] = NO_REFERENCE
         self.sequence_offset[rows] = self.last_sequence[rows] + gap - packet.sequence
         first_time = self.last_sent[rows] < 0
         elapsed = np.where(first_time, 0.0, np.maximum(packet.arrival - self.last_sent[rows], 0.0))
@@ -368,7 +413,7 @@ class Fanout(Writer):
         self.target[rows] = stream.index
         self._regroup()
 
-    def _reported_timestamps(self, rows: Rows, stream: Stream, packet: Packet) -> npt.NDArray[np.int64]:
+    def _reported_timestamps(self, rows: Integers, stream: Stream, packet: Packet) -> Integers:
         """Outgoing timestamps of `packet` by the sender reports of each row's old stream and the new
         one.
 
@@ -405,8 +450,7 @@ class Fanout(Writer):
         while begin < count:
             end = _chunk_end(packets, begin)
             if packets[begin].length:
-                offsets, pictures = self.sequence_offset[rows], self.picture_offset[rows]
-                self.emit(stream, rows, packets[begin:end], offsets, pictures, now)
+                self._give(stream, progress, Cast(self, rows), packets[begin:end], now)
             else:
                 self.sequence_offset[row] -= 1
             begin = end

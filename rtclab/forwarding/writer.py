@@ -1,8 +1,8 @@
-"""How a packet is written for its viewers: header, numbers, picture ids, history.
+"""How a packet is written for its viewers: header, numbers, picture ids.
 
 Every viewer has a copy of the packet in a slot of its own, with its own header bytes and numbers; the
-payload is the same but for VP8's picture id and TL0PICIDX. What went out under which number is noted in
-the viewer's history, so that a retransmission (RFC 4588) can be cut from the producer's store.
+payload is the same but for VP8's picture id and TL0PICIDX. A retransmission (RFC 4588) is cut from the
+producer's store.
 """
 
 from __future__ import annotations
@@ -12,12 +12,11 @@ import numpy.typing as npt
 
 from ..rtp.drops import Drop
 from ..rtp.extensions import abs_send_time
-from ..transport.batch import SLOTS, SendBatch
-from .columns import HEADER, HISTORY, ViewerColumns
+from ..transport.batch import Lost, SendBatch
+from .cast import Cast, Part, Sent
+from .columns import HEADER, Integers, ViewerColumns
 from .store import Packet
 from .stream import Stream
-
-Rows = npt.NDArray[np.int64]
 
 
 class Writer(ViewerColumns):
@@ -36,101 +35,101 @@ class Writer(ViewerColumns):
         self.batch = batch
         self.streams = streams
 
-    def emit(
-        self,
-        stream: Stream,
-        rows: Rows,
-        burst: list[Packet],
-        offsets: npt.NDArray[np.int64],
-        pictures: npt.NDArray[np.int64],
-        now: float,
-    ) -> None:
-        """Write, protect and send `burst` for `rows`.
+    def emit(self, stream: Stream, cast: Cast, burst: list[Packet], now: float) -> None:
+        """Write, protect and send `burst` for everybody of `cast`.
 
         The packets follow one another, all have a payload, and all have picture ids or none has.
         """
         count = len(burst)
-        first = burst[0]
+        first, last = burst[0], burst[-1]
         lengths = [packet.length for packet in burst]
-        # one byte of RTP padding makes a picture's packets equally long, so that they leave as one run
-        longest_of: dict[int, int] = {}
-        for packet in burst:
-            longest_of[packet.timestamp] = max(packet.length, longest_of.get(packet.timestamp, 0))
-        longest = max(longest_of.values())
-        padded = [self.batch.pads and packet.length == longest_of[packet.timestamp] - 1 for packet in burst]
-        wire = np.array(
-            [HEADER + length + pad for length, pad in zip(lengths, padded, strict=True)], np.int32
-        )
-        sequences = np.array([packet.sequence for packet in burst])
-        times = np.array([packet.timestamp for packet in burst])
-        references = stream.index << 16 | sequences & 0xFFFF
+        longest = max(lengths)
+        one_picture = first.timestamp == last.timestamp
+        padded = self._padded(burst, longest, one_picture) if self.batch.pads else []
+        wire = np.array(lengths, np.int32)
+        wire += HEADER
+        if padded:
+            wire[padded] += 1
+        sequences = np.arange(first.sequence, first.sequence + count)
+        times = first.timestamp if one_picture else np.array([packet.timestamp for packet in burst])
         payloads = stream.store.payloads(burst, longest)
-        alike = all(_places(packet) == _places(first) for packet in burst)
-        picture_ids = np.array([packet.info.picture_id or 0 for packet in burst])
-        tl0s = np.array([packet.info.tl0 or 0 for packet in burst])
-        send_time = np.frombuffer(abs_send_time(now).to_bytes(3, "big"), np.uint8)
-        step = SLOTS // count
-        for begin in range(0, len(rows), step):
-            some = rows[begin : begin + step]
-            used = len(some) * count
-            # numbers may be too large for their fields: what is written is their low bits
-            outgoing = sequences + offsets[begin : begin + step, None]
-            timestamps = times + self.timestamp_offset[some][:, None]
-            slots = self.batch.arena[:used].reshape(len(some), count, -1)
-            slots[:, :, :HEADER] = self.header[some][:, None]
-            slots[:, :, HEADER - 3 : HEADER] = send_time
+        cast.header[:, 0, HEADER - 3 :] = np.frombuffer(abs_send_time(now).to_bytes(3, "big"), np.uint8)
+        for part in cast.parts(count, self.batch):
+            slots = part.slots
+            part.headers[:] = part.header
             slots[:, :, HEADER : HEADER + longest] = payloads
-            self.batch.arena16[:used, 1].reshape(len(some), count)[:] = outgoing
-            self.batch.arena32[:used, 1].reshape(len(some), count)[:] = timestamps
+            # numbers may be too large for their fields: what is written is their low bits
+            part.sequences[:] = part.sequence + sequences
+            part.timestamps[:] = part.timestamp + times
             for index, packet in enumerate(burst):
                 if packet.marker:
                     slots[:, index, 1] |= 0x80
-                if padded[index]:
-                    slots[:, index, 0] |= 0x20
-                    slots[:, index, HEADER + packet.length] = 1
-            ring = (outgoing & (HISTORY - 1)) + (some * HISTORY)[:, None]
-            self.history.reshape(-1)[ring] = references
-            self.sent_timestamp.reshape(-1)[ring] = timestamps
-            if first.info.picture_id is not None:
-                picture = picture_ids + pictures[begin : begin + step, None] & 0x7FFF
-                tl0 = tl0s + self.tl0_offset[some][:, None] & 0xFF
-                numbers = picture << 8 | tl0
-                self.sent_picture.reshape(-1)[ring] = numbers
-                if alike:
-                    _write_vp8(slots[:, :, HEADER:], first, numbers)
-                else:
-                    for index, packet in enumerate(burst):
-                        part = slice(index, index + 1)
-                        _write_vp8(slots[:, part, HEADER:], packet, numbers[:, part])
-            self._send(some, wire)
-        self.packets[rows] += count
-        self.octets[rows] += sum(lengths)
+            for index in padded:
+                slots[:, index, 0] |= 0x20
+                slots[:, index, HEADER + lengths[index]] = 1
+            if cast.renumbers and first.info.picture_id is not None:
+                self._renumber(part, burst, one_picture)
+            self._send(part, wire)
+        cast.packets += count
+        cast.octets += sum(lengths)
 
-    def _send(self, rows: Rows, wire: npt.NDArray[np.int32]) -> None:
-        for reason, clients in self.batch.send(self.path[rows], wire).items():
+    @staticmethod
+    def _padded(burst: list[Packet], longest: int, one_picture: bool) -> list[int]:
+        """Which packets get one byte of RTP padding: their picture's then leave as one run."""
+        if one_picture:
+            return [index for index, packet in enumerate(burst) if packet.length == longest - 1]
+        longest_of: dict[int, int] = {}
+        for packet in burst:
+            longest_of[packet.timestamp] = max(packet.length, longest_of.get(packet.timestamp, 0))
+        return [
+            index for index, packet in enumerate(burst) if packet.length == longest_of[packet.timestamp] - 1
+        ]
+
+    @staticmethod
+    def _renumber(part: Part, burst: list[Packet], one_picture: bool) -> None:
+        """Write the picture ids and TL0PICIDX that each row has to see."""
+        same = one_picture and all(_places(packet) == _places(burst[0]) for packet in burst)
+        for index, packet in enumerate(burst[:1] if same else burst):
+            picture = part.picture + (packet.info.picture_id or 0) & 0x7FFF
+            tl0 = part.tl0 + (packet.info.tl0 or 0) & 0xFF
+            some = slice(None) if same else slice(index, index + 1)
+            _write_vp8(part.slots[:, some, HEADER:], packet, picture << 8 | tl0)
+
+    def _send(self, part: Part, wire: npt.NDArray[np.int32]) -> None:
+        self._count_lost(part.rows, self.batch.send(part.path, wire))
+
+    def _count_lost(self, rows: Integers, lost: Lost) -> None:
+        for reason, clients in lost.items():
             column = self.dropped_socket_full if reason is Drop.SOCKET_FULL else self.dropped_send_error
             np.add.at(column, rows[clients], 1)
 
-    def retransmit(self, row: int, sequence: int, found: tuple[Stream, Packet], now: float) -> None:
+    def count(self, cast: Cast) -> None:
+        """Add what a cast was sent to the counters of its rows."""
+        if cast.packets:
+            self.counted_packets[cast.rows] += cast.packets
+            self.counted_octets[cast.rows] += cast.octets
+            cast.packets = cast.octets = 0
+
+    def retransmit(self, row: int, sequence: int, found: tuple[Stream, Sent], now: float) -> None:
         """Send a packet again, on the row's retransmission SSRC (RFC 4588 section 4)."""
-        stream, packet = found
-        position = sequence & (HISTORY - 1)
+        stream, (packet, timestamp, numbers) = found
         slot = self.batch.arena[0]
         slot[:HEADER] = self.rtx_header[row]
         self.batch.arena16[0, 1] = int(self.rtx_sequence[row]) & 0xFFFF
-        self.batch.arena32[0, 1] = self.sent_timestamp[row, position]
+        self.batch.arena32[0, 1] = timestamp
         slot[HEADER - 3 : HEADER] = np.frombuffer(abs_send_time(now).to_bytes(3, "big"), np.uint8)
         self.batch.arena16[0, HEADER // 2] = sequence  # OSN: the number it had the first time
         payload = slot[HEADER + 2 :]
         payload[: packet.length] = stream.store.data[packet.slot, : packet.length]
         if packet.info.picture_id is not None:
-            numbers = self.sent_picture[row : row + 1, position : position + 1].astype(np.int64)
-            _write_vp8(payload[None, None], packet, numbers)
+            _write_vp8(payload[None, None], packet, np.array([[numbers]]))
         if packet.marker:
             slot[1] |= 0x80
         self.rtx_sequence[row] += 1
         self.rtx_packets[row] += 1
-        self._send(np.array([row]), np.array([HEADER + 2 + packet.length], np.int32))
+        rows = np.array([row])
+        lengths = np.array([HEADER + 2 + packet.length], np.int32)
+        self._count_lost(rows, self.batch.send(self.path[rows], lengths))
 
 
 def _places(packet: Packet) -> tuple[int, int]:
@@ -148,7 +147,7 @@ def _write_vp8(payloads: npt.NDArray[np.uint8], packet: Packet, numbers: npt.NDA
     packet : Packet
         Where they stand.
     numbers : numpy.ndarray
-        ``(rows, packets)`` both numbers, TL0PICIDX in the low byte.
+        ``(rows, 1)`` both numbers, TL0PICIDX in the low byte.
     """
     picture_at, tl0_at = _places(packet)
     written = (numbers | 0x800000).astype(">u4").view(np.uint8).reshape(*numbers.shape, 4)[:, :, 1:]
