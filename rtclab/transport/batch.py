@@ -17,7 +17,7 @@ import errno
 import socket
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -77,8 +77,9 @@ class _Plan:
     """What stays the same when the same clients get packets that fall into the same runs.
 
     `slots` and `sizes` are pointers to the packets and to their lengths, `every` the SRTP context of each (as
-    of the time when the contexts were `contexts`); `first` is the first slot of each message, and `fd` the
-    one socket that all go through, None if there are several.
+    of the time when the contexts were `contexts`), all as ctypes wants them; `segments` is where the segment
+    size of each message is written and `firsts` where it comes from, the length of its first packet; `fd` is
+    the one socket that all go through, None if there are several.
     """
 
     __slots__ = (
@@ -87,25 +88,29 @@ class _Plan:
         "every",
         "fd",
         "fds",
-        "first",
+        "firsts",
         "headers",
+        "lengths",
         "pointer",
         "runs",
+        "segments",
         "sizes",
         "slots",
     )
 
-    slots: list[int]
-    sizes: list[int]
+    slots: list[Any]
+    sizes: list[Any]
+    lengths: npt.NDArray[np.uint64]
     runs: tuple[int, ...]
-    first: npt.NDArray[np.int64]
+    segments: npt.NDArray[np.uint16]
+    firsts: npt.NDArray[np.uint64] | npt.NDArray[np.int64]
     headers: npt.NDArray[np.void]
     pointer: int
     fds: npt.NDArray[np.int32]
     fd: int | None
     contexts: bytes
     connected: bool
-    every: list[int]
+    every: list[Any]
 
 
 class SendBatch:
@@ -136,12 +141,14 @@ class SendBatch:
         self.sent = 0
         self.system_calls = 0
         base = _address(self.arena)
-        self._lengths = np.zeros(SLOTS, np.int32)
-        self._slot_pointers = [base + STRIDE * i for i in range(SLOTS)]
-        self._length_pointers = [_address(self._lengths) + 4 * i for i in range(SLOTS)]
         self._iov = np.zeros((SLOTS, 2), np.uint64)
-        self._iov[:, 0] = self._slot_pointers
+        self._iov[:, 0] = base + STRIDE * np.arange(SLOTS, dtype=np.uint64)
         self._iov_pointers = _address(self._iov) + 16 * np.arange(SLOTS, dtype=np.uint64)
+        self._lengths = self._iov[:, 1]
+        self._slot_pointers = [srtp.prepare(base + STRIDE * i) for i in range(SLOTS)]
+        # libsrtp writes a C int, the low half of what `sendmmsg` reads
+        length = _address(self._iov) + (8 if sys.byteorder == "little" else 12)
+        self._length_pointers = [srtp.prepare(length + 16 * i) for i in range(SLOTS)]
         # a segment size for each message: SRTP tags of 10 and 16 bytes may meet in one batch
         self._control = np.zeros((SLOTS, _CMSG_SIZE), np.uint8)
         self._control[:, :16] = np.frombuffer(
@@ -155,7 +162,7 @@ class SendBatch:
         self._single = np.zeros(1, _MSGHDR)
         self._chosen_pointer = _address(self._chosen)
         self._single_pointer = _address(self._single)
-        self._protect = srtp.load().protect
+        self._protect = srtp.load().protect_prepared
         if self.mode != "plain":
             library = ctypes.PyDLL(None, use_errno=True)
             self._sendmmsg = library.sendmmsg
@@ -187,19 +194,21 @@ class SendBatch:
             return self._send_one(int(rows[0]), int(lengths[0]))
         plan = self._plan(rows, lengths.tolist())
         clients, packets, count = len(rows), len(lengths), len(plan.slots)
-        self._lengths[:count].reshape(clients, packets)[:] = lengths
+        plan.lengths[:] = lengths
         contexts = self.paths.srtp[rows]
         if contexts.tobytes() != plan.contexts:
             plan.contexts = contexts.tobytes()
             plan.connected = bool(contexts.all())
-            plan.every = np.repeat(contexts, packets).tolist()
+            prepared = map(srtp.prepare, contexts.tolist())
+            plan.every = [context for context in prepared for _ in range(packets)]
         protect = self._protect
         if plan.connected:
             status = list(map(protect, plan.every, plan.slots, plan.sizes))
         else:  # libsrtp must never see a null context
+            there = np.repeat(contexts != 0, packets).tolist()
             status = [
-                protect(*packet) if packet[0] else 1
-                for packet in zip(plan.every, plan.slots, plan.sizes, strict=True)
+                protect(*packet) if connected else 1
+                for connected, *packet in zip(there, plan.every, plan.slots, plan.sizes, strict=True)
             ]
         lost: Lost = {}
         chosen = None
@@ -219,13 +228,13 @@ class SendBatch:
         paths = self.paths
         self._lengths[0] = length
         context, fd = int(paths.srtp[row]), int(paths.fd[row])
-        if not context or self._protect(context, self._slot_pointers[0], self._length_pointers[0]):
+        slot, size = self._slot_pointers[0], self._length_pointers[0]
+        if not context or self._protect(srtp.prepare(context), slot, size):
             return {Drop.SEND_ERROR: [0]}
         lost: Lost = {}
         if self.mode == "plain":
             self._send_plain(np.array([row]), 1, (0,), lost)
         else:
-            self._iov[0, 1] = self._lengths[0]
             name = paths.name_pointer + NAME_SIZE * row
             iov = int(self._iov_pointers[0])
             self._single[0] = name, paths.name_length[row], iov, 1, 0, 0, 0, 0
@@ -264,8 +273,11 @@ class SendBatch:
         plan = _Plan()
         plan.slots = self._slot_pointers[: clients * packets]
         plan.sizes = self._length_pointers[: clients * packets]
+        plan.lengths = self._lengths[: clients * packets].reshape(clients, packets)
         plan.runs = runs
-        plan.first = first
+        plan.segments = self._segment[: len(headers)]
+        # one run for each client needs no list of places
+        plan.firsts = self._lengths[: clients * packets : packets] if len(runs) == 1 else first
         plan.headers = headers
         plan.pointer = _address(headers)
         plan.fds = fds
@@ -277,9 +289,8 @@ class SendBatch:
 
     def _send_messages(self, plan: _Plan, chosen: npt.NDArray[np.int64] | None, lost: Lost) -> None:
         """Send one message for each run of each client; `chosen` are the clients to send to (None: all)."""
-        count, runs = len(plan.slots), len(plan.runs)
-        self._iov[:count, 1] = self._lengths[:count]
-        self._segment[: len(plan.first)] = self._lengths[plan.first]
+        runs = len(plan.runs)
+        plan.segments[:] = plan.firsts if runs == 1 else self._lengths[plan.firsts]
         clients = len(plan.fds)
         if chosen is None and plan.fd is not None:
             self._transmit(plan.fd, plan.pointer, plan.headers, range(clients), plan.runs, lost)
@@ -374,7 +385,7 @@ class SendBatch:
             for slot in range(index * packets, (index + 1) * packets):
                 self.system_calls += 1
                 try:
-                    sender.sendto(self.arena[slot, : self._lengths[slot]].data, address)
+                    sender.sendto(self.arena[slot, : int(self._lengths[slot])].data, address)
                 except OSError as error:
                     _lose(lost, Drop.SOCKET_FULL if error.errno in FULL else Drop.SEND_ERROR, index)
 
