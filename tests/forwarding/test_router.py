@@ -60,7 +60,7 @@ class Hall:
     def publish(self, client: Client, id: str = "t1", mid: str = "0", ssrc: int = 1) -> Producer:
         track = producer(self.outbox)
         track.id = id
-        self.router.publish(client, mid, track, {ssrc: None})
+        self.router.publish(client, mid, track, {ssrc: None}, 0.0)
         return track
 
     def watch(self, client: Client, track: Producer, mid: str = "0") -> Consumer:
