@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from . import errors, measure
+    from .forwarding.architecture import Architecture, architecture
     from .participant import Layer, Participant, Track
     from .peers import File, Peer, RemoteTrack, TestPattern
     from .room import Room
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Architecture",
     "File",
     "Layer",
     "Participant",
@@ -31,11 +33,13 @@ __all__ = [
     "Room",
     "TestPattern",
     "Track",
+    "architecture",
     "errors",
     "measure",
 ]
 
 _HOMES = {
+    "Architecture": "forwarding.architecture",
     "File": "peers",
     "Layer": "participant",
     "Participant": "participant",
@@ -44,6 +48,7 @@ _HOMES = {
     "Room": "room",
     "TestPattern": "peers",
     "Track": "participant",
+    "architecture": "forwarding.architecture",
 }
 
 

@@ -1,4 +1,4 @@
-"""Where rtclab runs: one daemon thread with one asyncio loop for each process.
+"""Where rtclab runs: one daemon thread with one asyncio loop for each process, more if somebody asks.
 
 A notebook cell blocks the kernel's own loop for as long as it runs, so everything that must go on
 meanwhile (media, ICE, signaling) lives on this thread. A caller on any other thread hands a coroutine
@@ -12,8 +12,11 @@ import asyncio
 import atexit
 import concurrent.futures
 import contextlib
+import functools
 import sys
 import threading
+import time
+import weakref
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -26,7 +29,9 @@ LIVE_SWITCH_INTERVAL = 0.001
 
 
 class Engine:
-    """A daemon thread that runs an asyncio loop until `stop`.
+    """A daemon thread that runs an asyncio loop until `stop`, or the interpreter's exit.
+
+    A process needs one, `get_engine`; a second one keeps what it costs apart from the first.
 
     Attributes
     ----------
@@ -42,6 +47,8 @@ class Engine:
         self._thread = threading.Thread(target=self._main, name="rtclab-engine", daemon=True)
         self._thread.start()
         self._started.wait()
+        _stop_at_exit()
+        _engines.add(self)
 
     def _main(self) -> None:
         asyncio.set_event_loop(self.loop)
@@ -56,6 +63,26 @@ class Engine:
     def on_engine_thread(self) -> bool:
         """Whether the caller is already on the engine's thread."""
         return threading.current_thread() is self._thread
+
+    def cpu_s(self) -> float:
+        """Processor time of its thread so far, user and system, in seconds.
+
+        Where a thread has no clock that others can read (macOS), the thread is asked, between two steps.
+
+        Raises
+        ------
+        rtclab.errors.Closed
+            It has stopped.
+        """
+        if self.on_engine_thread():
+            return time.thread_time()
+        if self.running and hasattr(time, "pthread_getcpuclockid"):
+            return time.clock_gettime(time.pthread_getcpuclockid(self._thread.ident or 0))
+
+        async def ask() -> float:
+            return time.thread_time()
+
+        return self.run(ask())
 
     def submit(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
         """Start `work` on the engine and return at once with its future."""
@@ -140,7 +167,19 @@ class Engine:
 
 
 _engine: Engine | None = None
+_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
 _lock = threading.Lock()
+
+
+def _stop_all() -> None:
+    for engine in list(_engines):
+        engine.stop()
+
+
+@functools.cache
+def _stop_at_exit() -> None:
+    # threading's own exit hook runs before atexit and would wait for non-daemon decoder threads
+    getattr(threading, "_register_atexit", atexit.register)(_stop_all)
 
 
 def get_engine() -> Engine:
@@ -149,8 +188,4 @@ def get_engine() -> Engine:
     with _lock:
         if _engine is None or not _engine.running:
             _engine = Engine()
-            # threading's own exit hook runs before atexit and would wait for non-daemon decoder threads
-            threading._register_atexit(_engine.stop) if hasattr(
-                threading, "_register_atexit"
-            ) else atexit.register(_engine.stop)
         return _engine

@@ -58,6 +58,11 @@ class Track:
         From the smallest to the largest.
     viewers : int
         How many receive it.
+    sending : tuple
+        Rids of the layers that its publisher shall send; None stands for the only one of a track without
+        simulcast.
+    reason : str or None
+        Why that is not everything: ``"direct"``, ``"not_watched"``, ``"layer_not_needed"``, ``"mixed"``.
     """
 
     id: str
@@ -68,6 +73,8 @@ class Track:
     muted: bool
     layers: tuple[Layer, ...]
     viewers: int
+    sending: tuple[str | None, ...]
+    reason: str | None
 
     def __repr__(self) -> str:
         muted = ", muted" if self.muted else ""

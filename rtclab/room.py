@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -18,6 +18,9 @@ import pandas as pd
 
 from .engine import get_engine
 from .errors import Closed, RtclabError
+from .forwarding import mesh, relay, sfu  # noqa: F401 - registers them
+from .forwarding.architecture import Architecture, Options, Stage, fenced, named
+from .forwarding.producer import Upstream
 from .forwarding.router import TICK_S, Router
 from .measure.stats import drops_by_place, stats_frame
 from .participant import Layer, Participant, Track
@@ -37,7 +40,7 @@ _rooms = itertools.count(1)
 
 
 class Room:
-    """A room: an SFU in this process on one UDP port.
+    """A room: a media server in this process on one UDP port, an SFU unless told otherwise.
 
     Parameters
     ----------
@@ -52,11 +55,24 @@ class Room:
     ice_servers : sequence of dict, optional
         STUN and TURN servers (W3C ``RTCIceServer``) that browsers shall use. None by default: nothing
         leaves the machine unasked.
+    architecture : str, optional
+        How it forwards: ``"mesh"``, ``"relay"``, ``"sfu"``, ``"mcu"``, or one of your own
+        (`rtclab.architecture`); can be assigned later.
+    last_n : int, optional
+        SFU: a viewer gets the pictures of the N other participants who spoke last.
+    size : tuple of int, optional
+        MCU: width and height of the composite in pixels, both even.
+    fps, bitrate : int, optional
+        MCU: pictures and bits a second of the composite.
+    layout : str or callable, optional
+        MCU: ``"grid"``, ``"speaker"``, ``"pip"``, or a function from participants to rectangles.
 
     Raises
     ------
     rtclab.errors.PortBusy
         The port is in use.
+    rtclab.errors.RtclabError
+        There is no such architecture.
 
     Examples
     --------
@@ -73,6 +89,12 @@ class Room:
         host_candidates: Sequence[str] | None = None,
         video_codecs: Sequence[str] = VIDEO_CODECS,
         ice_servers: Sequence[dict[str, Any]] = (),
+        architecture: str = "sfu",
+        last_n: int | None = None,
+        size: tuple[int, int] = (1280, 720),
+        fps: int = 30,
+        bitrate: int = 1_500_000,
+        layout: str | Callable[..., Any] = "grid",
     ) -> None:
         self.name = name or f"room-{next(_rooms)}"
         unknown = [codec for codec in video_codecs if codec not in VIDEO_CODECS]
@@ -80,6 +102,10 @@ class Room:
             raise ValueError(
                 f"video_codecs must be some of {', '.join(VIDEO_CODECS)}, not {list(video_codecs)!r}"
             )
+        kind = named(architecture)
+        self._options = Options(
+            _last_n(last_n), _size(size), _positive("fps", fps), _positive("bitrate", bitrate), layout
+        )
         self._engine = get_engine()
         self._closed = False
         self._peers: list[Peer] = []
@@ -87,17 +113,28 @@ class Room:
         self._tick: asyncio.TimerHandle | None = None
         self._ticked = 0.0
         self._port = UdpPort.open(udp_port, host_candidates)
-        info = {"id": f"{self.name}@{self._port.port}", "name": self.name, "architecture": "sfu"}
+        info = {"id": f"{self.name}@{self._port.port}", "name": self.name, "architecture": architecture}
         loop = self._engine.loop
         self._router = Router(self._port, time.time() - loop.time())
         self._server = SignalingServer(info, self._port, self._router, loop.time, video_codecs, ice_servers)
-        self._engine.run(self._start())
+        self._engine.run(self._start(kind))
 
-    async def _start(self) -> None:
+    async def _start(self, kind: type[Architecture]) -> None:
         loop = asyncio.get_running_loop()
+        self._take_up(kind)
         self._port.start(loop, self._drained)
         self._tick = loop.call_later(TICK_S, self._on_tick)
         self._engine.add(self._close)
+
+    def _take_up(self, kind: type[Architecture]) -> None:
+        stage = Stage(
+            self._router, self._engine.loop, self._options, self._name_of, self._server.listing_changed
+        )
+        self._server.take_up(fenced(kind(stage)))
+
+    def _name_of(self, client_id: str) -> str:
+        member = self._server.members.get(client_id)
+        return member.name if member is not None else client_id
 
     def _drained(self) -> None:
         now = self._engine.loop.time()
@@ -122,8 +159,36 @@ class Room:
 
     @property
     def architecture(self) -> str:
-        """How the room forwards: ``"sfu"``."""
-        return "sfu"
+        """How the room forwards: ``"mesh"``, ``"relay"``, ``"sfu"``, ``"mcu"`` or one of your own.
+
+        Assigning another switches while people are in the room: what they publish and watch stays, and
+        widgets and headless peers follow by themselves.
+        """
+        return str(self._server.room["architecture"])
+
+    @architecture.setter
+    def architecture(self, name: str) -> None:
+        self._check_open()
+        kind = named(name)
+        self._read(lambda: self._take_up(kind))
+
+    @property
+    def last_n(self) -> int | None:
+        """SFU: a viewer gets the pictures of the N other participants who spoke last; None for all."""
+        return self._options.last_n
+
+    @last_n.setter
+    def last_n(self, last_n: int | None) -> None:
+        self._options.last_n = _last_n(last_n)
+
+    @property
+    def layout(self) -> str | Callable[..., Any]:
+        """MCU: ``"grid"``, ``"speaker"``, ``"pip"``, or a function from participants to rectangles."""
+        return self._options.layout
+
+    @layout.setter
+    def layout(self, layout: str | Callable[..., Any]) -> None:
+        self._options.layout = layout
 
     @property
     def udp_port(self) -> int:
@@ -191,6 +256,7 @@ class Room:
 
     def _track(self, member: Member, publication: Publication, now: float) -> Track:
         producer = publication.producer
+        told = producer.upstream or Upstream(frozenset(range(len(producer.streams))))
         layers = tuple(
             Layer(stream.rid, stream.width, stream.height, stream.fps, stream.bitrate_bps, stream.alive(now))
             for stream in producer.by_size()
@@ -204,6 +270,8 @@ class Room:
             producer.muted,
             layers,
             len(producer.fanout),
+            tuple(stream.rid for stream in producer.by_size() if stream.index in told.streams),
+            told.reason.value if told.reason is not None else None,
         )
 
     # -- browsers ---------------------------------------------------------------------------------------
@@ -332,6 +400,8 @@ class Room:
             self._tick.cancel()
         await asyncio.gather(*(peer.aleave() for peer in list(self._peers)), return_exceptions=True)
         self._server.close()
+        if self._router.architecture is not None:
+            self._router.architecture.close()
         for widget in self._widgets.values():
             widget.end()
         self._widgets.clear()
@@ -368,3 +438,21 @@ class Room:
         tracks = sum(len(member.tracks) for member in members)
         where = f"{self.architecture} on UDP {self.udp_port}"
         return f"<Room {self.name!r} {where}: {count} participants, {tracks} tracks>"
+
+
+def _positive(name: str, value: int) -> int:
+    if not isinstance(value, int) or value <= 0:
+        raise ValueError(f"{name} must be a whole number above 0, not {value!r}")
+    return value
+
+
+def _last_n(value: int | None) -> int | None:
+    if value is not None and (not isinstance(value, int) or value < 0):
+        raise ValueError(f"last_n must be a whole number from 0 on, or None for all, not {value!r}")
+    return value
+
+
+def _size(value: tuple[int, int]) -> tuple[int, int]:
+    if len(value) != 2 or any(not isinstance(side, int) or side < 64 or side % 2 for side in value):
+        raise ValueError(f"size must be an even width and height of at least 64 pixels, not {value!r}")
+    return value[0], value[1]

@@ -222,6 +222,7 @@ class Client:
         recovered: int | None = None,
     ) -> None:
         fresh = stream.packets == 0
+        again = not stream.alive(now)
         stored, missing = stream.receive(packet, payload, now, recovered)
         if missing and stream.ssrc is not None:
             self._ask_again(stream, missing)
@@ -230,7 +231,7 @@ class Client:
         if recovered is None and stream.reception.resynced:
             producer.begin_anew(stream, now)
             fresh = True
-        producer.news = producer.news or fresh
+        producer.news = producer.news or fresh or again
         if fresh and stream.kind == "video" and not stored.info.keyframe:
             self.ask_keyframe(stream, "room", now)
         if not producer.pending:

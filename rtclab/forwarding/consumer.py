@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ..rtp.drops import Drop, Drops
 from ..rtp.rtcp import ReportBlock
 from .columns import HISTORY, NOWHERE, Continuation, Header
-from .layers import Layer, LayerSelector, Reason
+from .layers import Choice, Layer, LayerSelector, Reason
 from .producer import Producer
 
 SAMPLE_S = 1.0
@@ -40,6 +42,9 @@ class Consumer:
         self.producer: Producer | None = None
         self.row: int | None = None
         self.selector = LayerSelector()
+        # the architecture's word on what this viewer gets; of itself it gets what it asks for
+        self.choose: Callable[[Consumer, list[Layer]], Choice] = _as_asked
+        self.wanted: int | None = None  # the stream it would get if its publisher sent all
         self.temporal: int | None = None
         self.reason: Reason | None = None
         self.supported = True
@@ -58,6 +63,7 @@ class Consumer:
         self._resent: dict[int, tuple[float, int]] = {}
         self._sampled: tuple[float, int] | None = None
         self._settled: tuple[list[Layer], tuple[object, ...]] | None = None
+        self._paused = False
 
     def attach(self, producer: Producer, header: Header) -> None:
         """Point this consumer at a producer."""
@@ -75,6 +81,7 @@ class Consumer:
         self.producer = None
         self.row = None
         self.reason = None
+        self.wanted = None
         self._settled = None
         self._resent.clear()
 
@@ -124,7 +131,7 @@ class Consumer:
         return bool(
             layers is self.producer.layers(now)
             and asked == self._asked(self.producer)
-            and NOWHERE != fanout.current[self.row] == fanout.target[self.row]
+            and (self._paused or NOWHERE != fanout.current[self.row] == fanout.target[self.row])
         )
 
     def _asked(self, producer: Producer) -> tuple[object, ...]:
@@ -151,8 +158,16 @@ class Consumer:
                 producer.fanout.pause(row)
             return None
         layers = producer.layers(now)
-        choice = self.selector.choose(layers)
+        choice = self.choose(self, layers)
+        self.wanted = self.choose(self, producer.possible_layers).index
         fanout = producer.fanout
+        self._paused = choice.pause
+        if choice.pause:
+            self.reason = choice.reason
+            if fanout.target[row] != NOWHERE:
+                fanout.pause(row)
+            self._settled = layers, self._asked(producer)
+            return None
         self.reason = Reason.MUTED if producer.muted else choice.reason
         if choice.index is None:
             return None
@@ -209,3 +224,7 @@ class Consumer:
         if self._sampled is not None:
             self.bitrate_bps = (octets - self._sampled[1]) * 8 / (now - self._sampled[0])
         self._sampled = now, octets
+
+
+def _as_asked(consumer: Consumer, layers: list[Layer]) -> Choice:
+    return consumer.selector.choose(layers)

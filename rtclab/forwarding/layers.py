@@ -19,7 +19,7 @@ STEP_UP_S = 10.0
 
 
 class Reason(str, Enum):
-    """Why a viewer gets less than it could, or nothing."""
+    """Why a viewer gets less than it could, or nothing; why a publisher shall send less."""
 
     PUBLISHER_SENDS_NOTHING = "publisher_sends_nothing"
     MUTED = "muted"
@@ -30,6 +30,12 @@ class Reason(str, Enum):
     VIEW_SIZE = "view_size"
     LOSS = "loss"
     PICKED = "picked"
+    DIRECT = "direct"
+    MIXED = "mixed"
+    LAST_N = "last_n"
+    NOT_ASKED = "not_asked"
+    NOT_WATCHED = "not_watched"
+    LAYER_NOT_NEEDED = "layer_not_needed"
 
 
 @dataclass(frozen=True)
@@ -45,10 +51,14 @@ class Layer:
 
 @dataclass(frozen=True)
 class Choice:
-    """The stream chosen (None: nothing can be sent) and the reason if it is not the best one."""
+    """The stream chosen (None: nothing can be sent) and the reason if it is not the best one.
+
+    With `pause` the viewer is sent nothing even of a stream that it has at the moment.
+    """
 
     index: int | None
     reason: Reason | None
+    pause: bool = False
 
 
 class LayerSelector:

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from ..transport.batch import SendBatch
 from .fanout import Fanout
-from .layers import Layer
+from .layers import Layer, Reason
 from .store import Packet
 from .stream import Stream
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """Which streams (by index) a publisher shall send of a track, and why not all of them."""
+
+    streams: frozenset[int]
+    reason: Reason | None = None
 
 
 class Producer:
@@ -58,7 +67,13 @@ class Producer:
         self.fanout = Fanout(batch, self.streams)
         self.pending: list[tuple[Stream, Packet]] = []
         self.news = False  # whether a stream has begun since its viewers were decided on
+        self.tap: Callable[[Stream, list[Packet], float], None] | None = None  # also gets what comes
+        # of a track that the room makes itself: a viewer needs a keyframe
+        self.on_keyframe_wanted: Callable[[float], None] | None = None
+        self.upstream: Upstream | None = None  # what its publisher was told to send; None: everything
+        self.unneeded_since: float | None = None
         self._layers: list[Layer] = []
+        self.possible_layers: list[Layer] = []  # the same as if all were sent
         self._layers_at: float | None = None
         # what to add to the publisher's NTP clock to have the room's, once its sender reports tell
         self.clock_offset: Callable[[], int | None] = lambda: None
@@ -103,6 +118,7 @@ class Producer:
             ]
             if layers != self._layers:
                 self._layers = layers
+                self.possible_layers = [replace(layer, alive=True) for layer in layers]
         return self._layers
 
     def forward(self, now: float) -> None:
@@ -114,7 +130,10 @@ class Producer:
             end = start + 1
             while end < len(pending) and pending[end][0] is stream:
                 end += 1
-            self.fanout.forward(stream, [packet for _, packet in pending[start:end]], now)
+            packets = [packet for _, packet in pending[start:end]]
+            if self.tap is not None:
+                self.tap(stream, packets, now)
+            self.fanout.forward(stream, packets, now)
             start = end
 
     def __repr__(self) -> str:

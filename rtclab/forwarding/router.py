@@ -8,21 +8,26 @@ is due in time.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
+from ..rtp.packet import RtpPacket
 from ..rtp.rtcp import to_ntp
 from ..transport.batch import Mode, SendBatch
 from ..transport.port import UdpPort
 from ..transport.transport import Transport
+from .architecture import Architecture
 from .client import Client
 from .columns import Header
 from .consumer import Consumer
+from .layers import Reason
 from .levels import AudioLevels
-from .producer import Producer
+from .producer import Producer, Upstream
 
 TICK_S = 0.02
 SLICES = 12  # every consumer is decided on in one tick of twelve: all at once would delay packets
 SAMPLE_S = 1.0
+UNNEEDED_S = 5.0  # a layer nobody needs may be needed again: publishers take a while to send it anew
+UNWATCHED_S = 1.0
 
 
 class Router:
@@ -49,11 +54,15 @@ class Router:
         self.consumers: dict[str, list[Consumer]] = {}  # by producer id
         self.publisher: dict[str, Client] = {}  # by producer id
         self.levels = AudioLevels()
+        self.outputs: dict[str, Producer] = {}  # what the room itself makes, by producer id
+        self.architecture: Architecture | None = None
         self.on_consumer_changed: Callable[[Consumer], None] = lambda consumer: None
+        self.on_upstream_changed: Callable[[Producer], None] = lambda producer: None
         self._unix_offset = unix_offset
         self._random = random.Random(seed)
         self._dirty: list[Producer] = []
         self._slice = 0
+        self._version = 0
         self._next_sample = 0.0
         self._ssrc = self.new_ssrc()
 
@@ -74,6 +83,12 @@ class Router:
         self.clients[id] = client
         return client
 
+    def producers(self) -> Iterator[tuple[str, Producer]]:
+        """Everything that clients publish, with the id of whose it is."""
+        for id, client in self.clients.items():
+            for producer in client.producers.values():
+                yield id, producer
+
     def remove_client(self, id: str, now: float) -> None:
         """Forget a client with all it sent and got; its transport is closed by whoever opened it."""
         client = self.clients.pop(id, None)
@@ -83,6 +98,8 @@ class Router:
             self.unpublish(client, mid, now)
         for consumer in list(client.consumers.values()):
             self.remove_consumer(client, consumer)
+        if self.architecture is not None:
+            self.architecture.left(id, now)
 
     def publish(
         self,
@@ -90,6 +107,7 @@ class Router:
         mid: str,
         producer: Producer,
         ssrcs: dict[int, int | None],
+        now: float,
     ) -> None:
         """Take in a client's track."""
         client.publish(mid, producer, ssrcs)
@@ -97,18 +115,26 @@ class Router:
         producer.cname = client.cname
         self.publisher[producer.id] = client
         self.consumers.setdefault(producer.id, [])
+        if self.architecture is not None:
+            self.architecture.published(producer, client.id, now)
 
     def unpublish(self, client: Client, mid: str, now: float) -> Producer | None:
         """End a client's track; its viewers keep their m-lines and get nothing."""
         producer = client.unpublish(mid)
         if producer is None:
             return None
+        self._end(producer)
+        self.publisher.pop(producer.id, None)
+        if self.architecture is not None:
+            self.architecture.unpublished(producer, now)
+        return producer
+
+    def _end(self, producer: Producer) -> None:
         producer.closed = True
+        producer.tap = None
         for consumer in self.consumers.pop(producer.id, []):
             consumer.detach()
             self._tell(consumer)
-        self.publisher.pop(producer.id, None)
-        return producer
 
     def add_consumer(self, client: Client, mid: str, header: Header) -> Consumer:
         """Open an m-line on which a client receives."""
@@ -145,9 +171,14 @@ class Router:
         client = self.clients.get(consumer.client_id)
         if consumer.producer is None or client is None or client.transport.state != "connected":
             return
+        if self.architecture is not None:
+            consumer.choose = self.architecture.choose
+        wanted = consumer.wanted
         index = consumer.decide(now)
         if index is not None:
             self._ask(consumer, index, now)
+        if consumer.wanted != wanted:
+            self.review(consumer.producer, now)
         self._tell(consumer)
 
     def want_keyframe(self, consumer: Consumer, now: float) -> None:
@@ -160,8 +191,12 @@ class Router:
     def _ask(self, consumer: Consumer, index: int, now: float) -> None:
         producer = consumer.producer
         publisher = self.publisher.get(producer.id) if producer is not None else None
-        if producer is not None and publisher is not None and producer.kind == "video":
+        if producer is None or producer.kind != "video":
+            return
+        if publisher is not None:
             publisher.ask_keyframe(producer.streams[index], f"{consumer.client_id}/{consumer.mid}", now)
+        elif self.architecture is not None:
+            self.architecture.keyframe_wanted(producer, now)
 
     def _tell(self, consumer: Consumer) -> None:
         state = (
@@ -174,6 +209,85 @@ class Router:
         if consumer.told != state:
             consumer.told = state
             self.on_consumer_changed(consumer)
+
+    # -- the architecture -------------------------------------------------------------------------------
+
+    def take_up(self, architecture: Architecture, now: float) -> None:
+        """Forward by other rules from now on."""
+        former, self.architecture = self.architecture, architecture
+        if former is not None:
+            former.close()
+        self._version = architecture.version
+        for id in self.clients:
+            architecture.joined(id, now)
+        for id, producer in list(self.producers()):
+            architecture.published(producer, id, now)
+        self._decide_all(now)
+        for _, producer in list(self.producers()):
+            self.review(producer, now)
+
+    def _decide_all(self, now: float) -> None:
+        for consumers in list(self.consumers.values()):
+            for consumer in list(consumers):
+                self.decide(consumer, now)
+
+    def review(self, producer: Producer, now: float) -> None:
+        """Tell the publisher of a track what to send of it: more at once, less when that has lasted."""
+        if self.architecture is None or producer.id not in self.publisher:
+            return
+        asked = self.architecture.upstream(producer)
+        everything = frozenset(range(len(producer.streams)))
+        told = producer.upstream or Upstream(everything)
+        if told.streams > asked.streams and asked.reason not in (Reason.DIRECT, Reason.MIXED):
+            if producer.unneeded_since is None:
+                producer.unneeded_since = now
+            patience = UNWATCHED_S if asked.reason is Reason.NOT_WATCHED else UNNEEDED_S
+            if now < producer.unneeded_since + patience:
+                return
+        elif not told.streams >= asked.streams:
+            asked = Upstream(told.streams | asked.streams, asked.reason)
+        producer.unneeded_since = None
+        if asked.streams == everything:
+            asked = Upstream(everything)
+        if asked != told:
+            producer.upstream = asked
+            self.on_upstream_changed(producer)
+
+    def add_output(self, producer: Producer) -> None:
+        """Take in a track that the room itself makes."""
+        producer.clock_offset = lambda: 0
+        self.outputs[producer.id] = producer
+        self.consumers.setdefault(producer.id, [])
+
+    def remove_output(self, producer: Producer) -> None:
+        """End it."""
+        if self.outputs.pop(producer.id, None) is not None:
+            self._end(producer)
+
+    def emit(self, producer: Producer, packets: Sequence[tuple[int, int, bool, bytes]], now: float) -> None:
+        """Send packets of a track that the room makes.
+
+        Parameters
+        ----------
+        producer : Producer
+            From `add_output`.
+        packets : sequence of tuple
+            Sequence number, RTP timestamp, marker and payload of each.
+        now : float
+            Seconds.
+        """
+        if producer.id not in self.outputs:
+            return
+        stream = producer.streams[0]
+        for sequence, timestamp, marker, payload in packets:
+            header = RtpPacket(0, marker, sequence & 0xFFFF, timestamp & 0xFFFFFFFF, 0, 0, 0, 0, 0, 0, 0, 0)
+            again = not stream.alive(now)
+            stored, _ = stream.receive(header, memoryview(payload), now)
+            if stored is not None:
+                producer.news = producer.news or again
+                producer.pending.append((stream, stored))
+        self._dirty.append(producer)
+        self.drained(now)
 
     # -- in time ----------------------------------------------------------------------------------------
 
@@ -207,7 +321,15 @@ class Router:
         # of those who only watch, most have nothing to do in most ticks
         for client in [one for one in self.clients.values() if one.producers or now >= one.next_report]:
             client.tick(now)
+        if self.architecture is not None:
+            self.architecture.tick(now)
+            if self._version != self.architecture.version:
+                self._version = self.architecture.version
+                self._decide_all(now)
         self._slice = (self._slice + 1) % SLICES
+        if self._slice == 0:
+            for producer in [producer for _, producer in self.producers()]:
+                self.review(producer, now)
         for consumers in list(self.consumers.values()):
             for consumer in consumers[self._slice :: SLICES]:
                 if not consumer.settled(now):
@@ -215,7 +337,6 @@ class Router:
                 consumer.sample(now)
         if now >= self._next_sample:
             self._next_sample = now + SAMPLE_S
-            for client in self.clients.values():
-                for producer in client.producers.values():
-                    for stream in producer.streams:
-                        stream.sample(now)
+            for producer in [*self.outputs.values(), *(producer for _, producer in self.producers())]:
+                for stream in producer.streams:
+                    stream.sample(now)

@@ -8,7 +8,7 @@ import pandas as pd
 
 from ..forwarding.consumer import Consumer
 from ..rtp.drops import Drop, Drops
-from ..signaling.member import Member, Publication
+from ..signaling.member import Member, Owner, Publication
 from ..signaling.server import SignalingServer
 
 COLUMNS = [
@@ -87,10 +87,10 @@ def drops_by_place(server: SignalingServer) -> dict[str, dict[str, int]]:
     }
 
 
-def _track(member: Member, publication: Publication) -> dict[str, Any]:
+def _track(owner: Member | Owner, publication: Publication) -> dict[str, Any]:
     return {
         "track": publication.id,
-        "publisher": member.name,
+        "publisher": owner.name,
         "kind": publication.producer.kind,
         "source": publication.source,
         "codec": publication.codec.name,
@@ -128,7 +128,7 @@ def _incoming(member: Member, publication: Publication) -> list[dict[str, Any]]:
 def _outgoing(viewer: Member, publication: Publication, consumer: Consumer) -> dict[str, Any]:
     row: dict[str, Any] = {
         "direction": "out",
-        **_track(publication.member, publication),
+        **_track(publication.owner, publication),
         "viewer": viewer.name,
         "layer": consumer.current_rid,
         "target_layer": consumer.target_rid,

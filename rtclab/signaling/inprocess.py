@@ -1,14 +1,18 @@
 """The carrier of headless peers: two bounded queues in this process.
 
 Messages pass through JSON text, so that a headless peer cannot say what a browser could not. Each message is
-delivered from a turn of the loop of its own, never inside the sender's call.
+delivered from a turn of the loop of its own, never inside the sender's call. Room and client may live on
+different loops, each on a thread of its own: what one calls is carried out on the other's.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import threading
 from collections import deque
+from collections.abc import Callable
 from typing import Any, Final
 
 from ..errors import Closed, SignalingError
@@ -17,10 +21,14 @@ from .carrier import Connect, Endpoint
 MAX_WAITING: Final = 1000  # messages in each direction
 
 
-def open(connect: Connect) -> InProcessCarrier:
-    """Connect one client to a room; call it on the engine's loop."""
-    carrier = InProcessCarrier()
-    carrier._endpoint = connect(carrier)
+def open(connect: Connect, room_loop: asyncio.AbstractEventLoop | None = None) -> InProcessCarrier:
+    """Connect one client, whose loop is the running one, to a room, by default on the same loop."""
+    client_loop = asyncio.get_running_loop()
+    carrier = InProcessCarrier(client_loop, room_loop or client_loop)
+    if carrier.one_loop:
+        carrier._attach(connect)
+    else:
+        carrier._call(carrier._room_loop, carrier._attach, connect)
     return carrier
 
 
@@ -32,13 +40,19 @@ class InProcessCarrier:
 
     kind: Final = "in-process"
 
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
+    def __init__(self, client_loop: asyncio.AbstractEventLoop, room_loop: asyncio.AbstractEventLoop) -> None:
+        self._client_loop, self._room_loop = client_loop, room_loop
+        self._ending = threading.Lock()
         self._endpoint: Endpoint | None = None
         self._to_room: deque[str] = deque()
         self._to_client: deque[str] = deque()
         self._arrived = asyncio.Event()
         self._end: str | None = None
+
+    @property
+    def one_loop(self) -> bool:
+        """Whether room and client share a loop."""
+        return self._client_loop is self._room_loop
 
     @property
     def closed(self) -> bool:
@@ -54,7 +68,7 @@ class InProcessCarrier:
             self.lose("the client does not read its messages")
             return
         self._to_client.append(json.dumps(message, allow_nan=False))
-        self._loop.call_soon(self._arrived.set)
+        self._call(self._client_loop, self._arrived.set)
 
     def close(self) -> None:
         """End it from the room's side; the client still gets what was sent before."""
@@ -80,7 +94,7 @@ class InProcessCarrier:
         if len(self._to_room) >= MAX_WAITING:
             raise SignalingError("too_large", f"{MAX_WAITING} messages are waiting for the room already")
         self._to_room.append(text)
-        self._loop.call_soon(self._deliver)
+        self._call(self._room_loop, self._deliver)
 
     async def receive(self) -> dict[str, Any]:
         """Wait for the next message of the room.
@@ -90,9 +104,12 @@ class InProcessCarrier:
         rtclab.errors.Closed
             The connection has ended and everything sent before was received.
         """
-        while not self._to_client:
-            if self._end is not None:
-                raise Closed(self._end)
+        while True:
+            end = self._end  # looked at first: what was sent before the end is there already
+            if self._to_client:
+                break
+            if end is not None:
+                raise Closed(end)
             self._arrived.clear()
             await self._arrived.wait()
         message: dict[str, Any] = json.loads(self._to_client.popleft())
@@ -100,10 +117,11 @@ class InProcessCarrier:
 
     def lose(self, reason: str = "the client is gone") -> None:
         """End it from the client's side without a word, as a closed laptop does; the room is told once."""
-        if self.closed:
-            return
-        self._finish(reason)
-        self._loop.call_soon(self._tell_lost, reason)
+        if self._finish(reason):
+            self._call(self._room_loop, self._tell_lost, reason)
+
+    def _attach(self, connect: Connect) -> None:
+        self._endpoint = connect(self)
 
     def _deliver(self) -> None:
         if self._to_room and self._endpoint is not None:
@@ -113,7 +131,15 @@ class InProcessCarrier:
         if self._endpoint is not None:
             self._endpoint.lost(reason)
 
-    def _finish(self, reason: str) -> None:
-        if not self.closed:
+    def _finish(self, reason: str) -> bool:
+        with self._ending:  # both ends may do so at once
+            if self.closed:
+                return False
             self._end = reason
-            self._loop.call_soon(self._arrived.set)
+        self._call(self._client_loop, self._arrived.set)
+        return True
+
+    def _call(self, loop: asyncio.AbstractEventLoop, function: Callable[..., object], *args: object) -> None:
+        """Call it from a later turn of `loop`; nothing happens when that loop is closed."""
+        with contextlib.suppress(RuntimeError):
+            (loop.call_soon if self.one_loop else loop.call_soon_threadsafe)(function, *args)

@@ -14,12 +14,20 @@ from .sdp import Codec
 from .session import Session
 
 
+@dataclass(frozen=True)
+class Owner:
+    """Whose a track is, where that is no member: the room, which mixes."""
+
+    id: str
+    name: str
+
+
 @dataclass
 class Publication:
-    """A track that a member publishes, as the others are told of it."""
+    """A track that a member publishes, or the room, as clients are told of it."""
 
     producer: Producer
-    member: Member
+    owner: Member | Owner
     mid: str
     source: str
     codec: Codec
@@ -43,7 +51,7 @@ class Publication:
         ]
         return {
             "id": self.id,
-            "participant": {"id": self.member.id, "name": self.member.name},
+            "participant": {"id": self.owner.id, "name": self.owner.name},
             "kind": self.producer.kind,
             "source": self.source,
             "muted": self.producer.muted,

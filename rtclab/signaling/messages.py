@@ -13,6 +13,7 @@ Client to room
     mute {track, muted}                              one of the client's own tracks
     phase {phase, elapsed_s, detail}                 how far its connection has come; also before `join`
     stats {time, tracks: [{track, ...figures}]}      summary of getStats, at most one per second
+    peer {to, description, candidate, tracks}        passed on to another client, in a mesh only
     ping {id}   leave {}
 
     An offer's `tracks` has an entry for each m-line in use, {mid, direction: "send", source, muted, width,
@@ -27,7 +28,18 @@ Room to client
     answer {re, sdp, tracks: [{mid, track, ssrc}], rejected: [{mid, code, message}]}
     consumer {track, rid, target, temporal, reason}  what is forwarded of that track now, and why not
     levels {levels: {participant id: dBov}, active}  loudness and the active speaker
+    architecture {name, direct, mixed, peers: [{id, name, polite}]}
+                                                     how the room forwards: when that changes, and after a
+                                                     welcome if it is direct or mixed
+    encodings {track, active, rids, reason}          what to send of one of the client's own tracks: nothing,
+                                                     these rids, or everything (null); everything until told
+    peer {from, description, candidate, tracks}      from another client, in a mesh
     error {re, code, message}   pong {re}   bye {code, message}
+
+In a mesh (`direct`) a client connects to each of `peers` by itself. Their messages carry what
+RTCPeerConnection gives, `description` {type, sdp} or `candidate` {candidate, sdpMid, sdpMLineIndex}, and
+`tracks` [{mid, track}] says which of the sender's tracks each m-line of its description carries. `polite` is
+for perfect negotiation (W3C webrtc-pc section 10.7): one of each pair is.
 
 A `ping` before `join`, or after the room has forgotten the session, gets the error `not_joined`: join again.
 """
@@ -66,6 +78,7 @@ ERROR_CODES: Final = frozenset(
         "offer_pending",
         "unknown_track",
         "unknown_layer",
+        "unknown_peer",
         "name_taken",
         "unknown_session",
         "room_closed",
@@ -262,6 +275,15 @@ def _object(fields: dict[str, tuple[Check, Any]]) -> Callable[[dict[str, Any]], 
     return check
 
 
+def _record(fields: dict[str, tuple[Check, Any]]) -> Check:
+    def check(value: object) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            raise _Refused(f"must be an object, not {_shown(value)}")
+        return _object(fields)(value)
+
+    return check
+
+
 def _offered_track(value: dict[str, Any]) -> dict[str, Any]:
     head = _object({"mid": (_TOKEN, _REQUIRED), "direction": (_one_of("send", "receive"), _REQUIRED)})(value)
     return {**head, **_object(_SENT if head["direction"] == "send" else _RECEIVED)(value)}
@@ -316,6 +338,20 @@ _SENT: dict[str, tuple[Check, Any]] = {
 }
 _RECEIVED: dict[str, tuple[Check, Any]] = {"track": (_or_null(_IDENTIFIER), None)}
 
+_CARRIED: dict[str, tuple[Check, Any]] = {
+    "mid": (_TOKEN, _REQUIRED),
+    "track": (_IDENTIFIER, _REQUIRED),
+}
+_DESCRIPTION: dict[str, tuple[Check, Any]] = {
+    "type": (_one_of("offer", "answer"), _REQUIRED),
+    "sdp": (_text(MAX_SDP, code="too_large"), _REQUIRED),
+}
+_CANDIDATE: dict[str, tuple[Check, Any]] = {
+    "candidate": (_text(MAX_TEXT, empty=True), _REQUIRED),
+    "sdpMid": (_or_null(_text(MAX_NAME, empty=True)), None),
+    "sdpMLineIndex": (_or_null(_integer(0, 65535)), None),
+}
+
 _MESSAGES: dict[str, dict[str, tuple[Check, Any]]] = {
     "join": {
         "id": _ID,
@@ -353,6 +389,12 @@ _MESSAGES: dict[str, dict[str, tuple[Check, Any]]] = {
         "detail": (_or_null(_text(MAX_TEXT, empty=True)), None),
     },
     "stats": {"time": (_number, _REQUIRED), "tracks": (_tracks(_figures, "track"), _REQUIRED)},
+    "peer": {
+        "to": (_IDENTIFIER, _REQUIRED),
+        "description": (_or_null(_record(_DESCRIPTION)), None),
+        "candidate": (_or_null(_record(_CANDIDATE)), None),
+        "tracks": (_tracks(_object(_CARRIED), "mid"), ()),
+    },
     "ping": {"id": _ID},
     "leave": {},
 }

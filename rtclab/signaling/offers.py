@@ -151,8 +151,14 @@ class OfferDesk:
             for other in self.server.members.values()
             if other is not member and other.playable
         ]
-        preferred = self.video_codecs if section.kind == "video" else ("opus",)
+        preferred = self._preferred() if section.kind == "video" else ("opus",)
         return choose_codec(section, preferred, others)
+
+    def _preferred(self) -> list[str]:
+        """The room's codecs, first those that its architecture can work with."""
+        architecture = self.router.architecture
+        first = architecture.prefers if architecture is not None else ()
+        return sorted(self.video_codecs, key=lambda codec: bool(first) and codec not in first)
 
     def _accept_receiving(self, member: Member, section: Receiving, track: str | None) -> Decision:
         subscription = member.subscriptions.get(section.mid)
@@ -172,9 +178,9 @@ class OfferDesk:
         return AcceptReceive(
             header.ssrc,
             header.rtx_ssrc if section.kind == "video" else None,
-            f"rtclab-{publication.member.id}",
+            f"rtclab-{publication.owner.id}",
             publication.id,
-            publication.member.id,
+            publication.owner.id,
         )
 
     def _transport_for(self, member: Member, offer: Offer) -> Transport:
@@ -218,7 +224,7 @@ class OfferDesk:
         for mid in list(member.publications):
             if not isinstance(decisions.get(mid), AcceptPublish):
                 self.router.unpublish(client, mid, now)
-                del member.publications[mid]
+                member.session.forget_encodings(member.publications.pop(mid).id)
         for mid, subscription in list(member.subscriptions.items()):
             if not isinstance(decisions.get(mid), (AcceptReceive, Inactive)):
                 self.router.remove_consumer(client, subscription.consumer)
@@ -249,7 +255,7 @@ class OfferDesk:
         )
         producer.muted = bool(entry.get("muted", False))
         ssrcs = {ssrc: section.rtx_ssrcs.get(ssrc) for ssrc in section.ssrcs}
-        self.router.publish(client, section.mid, producer, ssrcs)
+        self.router.publish(client, section.mid, producer, ssrcs, self.server.clock())
         publication = Publication(producer, member, section.mid, entry.get("source", section.kind), codec)
         member.publications[section.mid] = publication
         return publication

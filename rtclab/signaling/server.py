@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ..forwarding.architecture import Architecture
 from ..forwarding.consumer import Consumer
 from ..forwarding.router import Router
 from ..transport.port import UdpPort
@@ -20,6 +21,7 @@ from . import session as events
 from .carrier import Carrier
 from .member import Member, Publication
 from .offers import OfferDesk
+from .switching import Switching
 from .trace import SignalingTrace
 
 logger = logging.getLogger(__name__)
@@ -73,6 +75,7 @@ class SignalingServer:
         self._numbers = itertools.count(1)
         self._guests = itertools.count(1)
         self._desk = OfferDesk(self, video_codecs)
+        self._switching = Switching(self)
         self._next_tracks = self._next_levels = 0.0
         router.on_consumer_changed = self._consumer_changed
 
@@ -86,7 +89,7 @@ class SignalingServer:
             for publication in member.publications.values():
                 if publication.id == track_id:
                     return publication
-        return None
+        return self._switching.output(track_id)
 
     # -- events -----------------------------------------------------------------------------------------
 
@@ -140,7 +143,8 @@ class SignalingServer:
 
     def _welcome(self, member: Member, re: int, resumed: bool) -> None:
         participant = {"id": member.id, "name": member.name}
-        tracks = [track for track in self._describe_tracks() if track["participant"]["id"] != member.id]
+        tracks = self._switching.listed(member, self._describe_tracks())
+        self._switching.tell_architecture(member)
         member.session.welcome(re, participant, self.room, tracks, self.ice_servers, resumed)
 
     def offered(self, member: Member, event: events.Offered) -> None:
@@ -173,6 +177,19 @@ class SignalingServer:
             consumer.selector.visible = event.visible
             self.router.decide(consumer, self.clock())
 
+    def peer_addressed(self, member: Member, event: events.PeerAddressed) -> None:
+        """Pass on what one client says to another."""
+        self._switching.pass_on(member, event)
+
+    def take_up(self, architecture: Architecture) -> None:
+        """Forward by another architecture from now on, and tell everybody."""
+        self._switching.take_up(architecture)
+
+    def listing_changed(self) -> None:
+        """What the architecture lists has changed."""
+        self._switching.news = True
+        self.publish_tracks()
+
     def mute_changed(self, member: Member, event: events.MuteChanged) -> None:
         """Note that a member muted one of its tracks, and tell the others."""
         for publication in member.publications.values():
@@ -203,11 +220,13 @@ class SignalingServer:
     def publish_tracks(self) -> None:
         """Tell everybody what there is to receive, if that has changed since the last time."""
         described = self._describe_tracks()
-        if described == self._described:
+        self._switching.tell_peers()
+        if described == self._described and not self._switching.news:
             return
         self._described = described
+        self._switching.news = False
         for member in self.members.values():
-            member.session.tracks([track for track in described if track["participant"]["id"] != member.id])
+            member.session.tracks(self._switching.listed(member, described))
             self.flush(member)
 
     def _consumer_of(self, member: Member, track: str) -> Consumer | None:
@@ -288,6 +307,8 @@ class SignalingServer:
         self.router.remove_client(member.id, self.clock())
         self.router.levels.forget(member.id)
         member.client = None
+        for publication in member.publications.values():
+            member.session.forget_encodings(publication.id)
         member.publications.clear()
 
     def close_media(self, member: Member) -> None:
@@ -365,6 +386,8 @@ class _Endpoint:
             server.phase_reported(self.member, event)
         elif isinstance(event, events.StatsReported):
             server.stats_reported(self.member, event)
+        elif isinstance(event, events.PeerAddressed):
+            server.peer_addressed(self.member, event)
         elif isinstance(event, events.Left):
             member, self.member = self.member, None
             server.remove(member)

@@ -108,6 +108,14 @@ class StatsReported:
 
 
 @dataclass(frozen=True, slots=True)
+class PeerAddressed:
+    """Something for another client: `content` is what that one is given."""
+
+    to: str
+    content: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Left:
     """The client said good-bye, perhaps without ever having joined."""
 
@@ -122,6 +130,7 @@ Event: TypeAlias = (
     | MuteChanged
     | PhaseReported
     | StatsReported
+    | PeerAddressed
     | Left
 )
 
@@ -150,6 +159,8 @@ class Session:
         self._tracks: list[dict[str, Any]] | None = None
         self._revision = 0
         self._consumers: dict[str, dict[str, Any]] = {}
+        self._architecture: dict[str, Any] | None = None
+        self._encodings: dict[str, dict[str, Any]] = {}
 
     def take(self) -> list[dict[str, Any]]:
         """Take all waiting messages, to be sent by the carrier."""
@@ -211,6 +222,9 @@ class Session:
                     return []
                 self._stats_at = now
                 return [StatsReported(message["time"], tuple(message["tracks"]))]
+            case "peer":
+                content = {name: message[name] for name in ("description", "candidate", "tracks")}
+                return [PeerAddressed(message["to"], content)]
             case "ping":
                 self._push({"type": "pong", "re": message["id"]})
                 return []
@@ -262,6 +276,9 @@ class Session:
                 "tracks": self._tracks,
             }
         )
+        if self._architecture is not None and (self._architecture["direct"] or self._architecture["mixed"]):
+            self._push(self._architecture)
+        self.outgoing.extend(self._encodings.values())
         self.outgoing.extend(self._consumers.values())
         self._consumers.clear()
 
@@ -320,6 +337,42 @@ class Session:
         """Say how loud each participant is, in dBov, and who is the active speaker."""
         if self.state == "joined":
             self._push({"type": "levels", "levels": dict(levels), "active": active}, replaces="type")
+
+    def architecture(self, name: str, direct: bool, mixed: bool, peers: Sequence[Mapping[str, Any]]) -> None:
+        """Say how the room forwards; sent only when it differs from what was said last."""
+        message = {
+            "type": "architecture",
+            "name": name,
+            "direct": direct,
+            "mixed": mixed,
+            "peers": [dict(peer) for peer in peers],
+        }
+        if message != self._architecture:
+            self._architecture = message
+            if self.state == "joined":
+                self._push(message, replaces="type")
+
+    def encodings(self, track: str, rids: Sequence[str] | None, active: bool, reason: str | None) -> None:
+        """Say what to send of the client's own `track`."""
+        message = {
+            "type": "encodings",
+            "track": track,
+            "active": active,
+            "rids": None if rids is None else list(rids),
+            "reason": reason,
+        }
+        self._encodings[track] = message
+        if self.state == "joined":
+            self._push(message, replaces="track")
+
+    def forget_encodings(self, track: str) -> None:
+        """The client's `track` has ended."""
+        self._encodings.pop(track, None)
+
+    def peer(self, sender: str, content: Mapping[str, Any]) -> None:
+        """Pass on what another client says."""
+        if self.state == "joined":
+            self._push({"type": "peer", "from": sender, **content})
 
     def error(self, re: int | None, code: str, message: str, *, keep_request: bool = False) -> None:
         """Refuse the request `re` (``None``: what was refused had no id).

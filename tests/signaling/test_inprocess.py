@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
+from rtclab.engine import Engine
 from rtclab.errors import Closed, SignalingError
 from rtclab.signaling import inprocess
 from rtclab.signaling.carrier import Carrier
@@ -58,6 +61,66 @@ def test_messages_arrive_in_order_and_later() -> None:
         assert room.received == [{"type": "ping", "id": number} for number in range(3)]
 
     run(test)
+
+
+def test_room_and_client_on_different_threads() -> None:
+    there = Engine()
+    threads: list[threading.Thread] = []
+
+    class Echo(Room):
+        def receive(self, message: object) -> None:
+            threads.append(threading.current_thread())
+            assert isinstance(message, dict)
+            assert self.carrier is not None
+            self.carrier.send({"type": "pong", "re": message["id"]})
+            if message["id"] == 299:
+                self.carrier.close()
+
+        def connect(self, carrier: Carrier) -> Echo:
+            threads.append(threading.current_thread())
+            self.carrier = carrier
+            return self
+
+    async def make() -> Echo:
+        return Echo()
+
+    async def main() -> list[int]:
+        client = inprocess.open(there.run(make()).connect, there.loop)
+        for number in range(300):
+            client.send_to_room({"type": "ping", "id": number})
+        numbers = []
+        with contextlib.suppress(Closed):
+            while True:
+                numbers.append((await asyncio.wait_for(client.receive(), 5))["re"])
+        return numbers
+
+    assert asyncio.run(main()) == list(range(300))
+    assert {thread.name for thread in threads} == {"rtclab-engine"}
+    there.stop()
+
+
+def test_a_client_on_another_thread_vanishes() -> None:
+    there = Engine()
+    told = threading.Event()
+
+    class Watching(Room):
+        def lost(self, reason: str) -> None:
+            super().lost(reason)
+            told.set()
+
+    async def make() -> Watching:
+        return Watching()
+
+    async def main() -> None:
+        client = inprocess.open(room.connect, there.loop)
+        client.lose("unplugged")
+        client.lose("again")
+
+    room = there.run(make())
+    asyncio.run(main())
+    assert told.wait(5)
+    there.stop()
+    assert room.reasons == ["unplugged"]
 
 
 def test_messages_are_copies() -> None:

@@ -1,0 +1,64 @@
+"""Latency by frame number: pairing, wrap-around, duplicates, and what never came."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rtclab.measure import latency, summary
+
+
+def test_pairs_by_number_not_by_order() -> None:
+    sent = {n: 10 + n / 10 for n in range(5)}
+    seen = [(3, 10.38), (1, 10.15), (2, 10.25), (4, 10.52)]
+    frame = latency(sent, seen)
+    assert frame["frame"].tolist() == [1, 2, 3, 4]
+    assert frame["latency_s"].tolist() == pytest.approx([0.05, 0.05, 0.08, 0.12])
+
+
+def test_a_repeated_picture_counts_when_it_was_first_seen() -> None:
+    frame = latency({7: 1.0}, [(7, 1.3), (7, 1.2), (7, 1.4)])
+    assert frame["seen_s"].tolist() == [1.2]
+    assert frame["views"].tolist() == [3]
+
+
+def test_what_never_came_is_a_row_of_its_own() -> None:
+    frame = latency({n: float(n) for n in range(6)}, [(1, 1.1), (4, 4.3), (77, 5.0)])
+    assert frame["frame"].tolist() == [1, 2, 3, 4]
+    assert frame["seen_s"].isna().tolist() == [False, True, True, False]
+    found = summary(frame)
+    assert (found.frames, found.missing) == (2, 2)
+    assert found.p50_s == pytest.approx(0.2)
+    assert found.max_s == pytest.approx(0.3)
+
+
+@given(st.integers(0, 1 << 20), st.integers(1, 300), st.integers(0, 1000))
+def test_numbers_wrap_around_in_the_picture(first: int, count: int, seed: int) -> None:
+    generator = random.Random(seed)
+    sent = {n: n / 30 for n in range(first, first + count)}
+    delays = {n: generator.uniform(0, 2) for n in sent}
+    seen = [(n & 0xFFFF, sent[n] + delays[n]) for n in sent]
+    generator.shuffle(seen)
+    frame = latency(sent, seen)
+    assert frame["frame"].tolist() == list(sent)
+    assert np.allclose(frame["latency_s"], [delays[n] for n in sent])
+
+
+def test_percentiles_over_several_viewers() -> None:
+    sent = {n: float(n) for n in range(101)}
+    each = [latency(sent, [(n, n + n / 100) for n in sent]) for _ in range(2)]
+    found = summary(pd.concat(each))
+    assert found.frames == 202
+    assert [found.p50_s, found.p95_s] == pytest.approx([0.5, 0.95])
+
+
+def test_nothing_seen() -> None:
+    frame = latency({1: 1.0}, [])
+    assert frame.empty
+    assert math.isnan(summary(frame).p95_s)
