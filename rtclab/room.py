@@ -32,8 +32,7 @@ from .transport.port import UdpPort
 from .widgets import PublisherWidget, ViewerWidget
 from .widgets.cell import running_cell
 
-LATEST_TICK_S = 0.1
-IDLE_TICK_S = 0.2
+LATEST_TICK_S = 0.2
 VIDEO_CODECS = ("VP8", "H264", "VP9", "AV1")
 
 _rooms = itertools.count(1)
@@ -145,10 +144,9 @@ class Room:
 
     def _on_tick(self) -> None:
         now = self._engine.loop.time()
-        longest = LATEST_TICK_S if self._router.clients else IDLE_TICK_S
-        if now >= self._ticked + longest:
+        if now >= self._ticked + LATEST_TICK_S:
             self._do_what_is_due(now)
-        self._tick = self._engine.loop.call_at(self._ticked + longest, self._on_tick)
+        self._tick = self._engine.loop.call_at(self._ticked + LATEST_TICK_S, self._on_tick)
 
     def _do_what_is_due(self, now: float) -> None:
         self._ticked = now

@@ -49,9 +49,10 @@ class Hall:
         self.told.append((consumer.client_id, consumer.current_rid, reason))
 
     def tick(self, now: float) -> None:
-        """A tick for each slice of the consumers."""
+        """A tick, and a round for each slice of the consumers."""
+        self.router.tick(now)
         for _ in range(SLICES):
-            self.router.tick(now)
+            self.router.round(now)
 
     def join(self, name: str, state: str = "connected") -> Client:
         self.lines[name] = Line(len(self.lines), state)

@@ -8,6 +8,7 @@ mid and rid header extensions (RFC 9143 section 9.2), which publishers send unti
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 from ..rtp import extensions, rtcp
@@ -28,6 +29,8 @@ COMPOUND_LIMIT = 1200  # bytes of one RTCP datagram
 REMB_BPS = 5_000_000
 MIN_REMB_BPS = 150_000
 CLOCK_MEMORY = 16  # sender reports whose fastest sets the publisher's clock offset
+
+_sdes = functools.lru_cache(4096)(rtcp.sdes)
 
 
 class Client:
@@ -241,7 +244,7 @@ class Client:
     # -- what it hears of the room ----------------------------------------------------------------------
 
     def _ask_again(self, stream: Stream, sequences: tuple[int, ...]) -> None:
-        if stream.ssrc is not None:
+        if stream.ssrc is not None and sequences:
             stream.nacks_sent += len(sequences)
             self.transport.send_rtcp(rtcp.nack(self._ssrc, stream.ssrc, sequences))
 
@@ -332,9 +335,8 @@ class Client:
             if producer.kind != "video":
                 continue
             for stream in producer.streams:
-                missing = stream.nack.due(now, self.transport_rtt)
-                if missing:
-                    self._ask_again(stream, missing)
+                if len(stream.nack):
+                    self._ask_again(stream, stream.nack.due(now, self.transport_rtt))
                 if stream.nack.overflow:
                     self.ask_keyframe(stream, "room", now)
                 if stream.keyframes.due(now):
@@ -372,7 +374,7 @@ class Client:
             ]
         if received and not self.transport_cc:
             parts[-1] += rtcp.remb(self._ssrc, self.remb_bps, received)
-        description = rtcp.sdes(self._ssrc, self.cname)
+        description = _sdes(self._ssrc, self.cname)
         packet = b""
         for part in parts:
             if packet and len(packet) + len(part) + len(description) > COMPOUND_LIMIT:
@@ -395,7 +397,7 @@ class Client:
             rtp = stream.last_timestamp + int((now - stream.last_arrival) * stream.clock_rate)
         timestamp = (rtp + int(fanout.timestamp_offset[row])) & 0xFFFFFFFF
         # the publisher's CNAME: sound and picture of one name are played together
-        return rtcp.sender_report(ssrc, ntp, timestamp, packets, octets) + rtcp.sdes(ssrc, producer.cname)
+        return rtcp.sender_report(ssrc, ntp, timestamp, packets, octets) + _sdes(ssrc, producer.cname)
 
     def clock_offset(self) -> int | None:
         """What to add to this client's NTP time to have the room's, by its fastest recent report."""
