@@ -17,6 +17,8 @@ from .columns import HEADER, HISTORY, ViewerColumns
 from .store import Packet
 from .stream import Stream
 
+KEEPS_GIL = 500  # elements: NumPy gives the GIL up around an operation on more of them
+
 Rows = npt.NDArray[np.int64]
 
 
@@ -64,12 +66,12 @@ class Writer(ViewerColumns):
         sequences = np.array([packet.sequence for packet in burst])
         times = np.array([packet.timestamp for packet in burst])
         references = stream.index << 16 | sequences & 0xFFFF
-        payloads = stream.store.payloads(burst, longest)
+        payloads = _wholes(stream.store.payloads(burst, longest))
         alike = all(_places(packet) == _places(first) for packet in burst)
         picture_ids = np.array([packet.info.picture_id or 0 for packet in burst])
         tl0s = np.array([packet.info.tl0 or 0 for packet in burst])
         send_time = np.frombuffer(abs_send_time(now).to_bytes(3, "big"), np.uint8)
-        step = SLOTS // count
+        step = min(SLOTS, KEEPS_GIL) // count
         for begin in range(0, len(rows), step):
             some = rows[begin : begin + step]
             used = len(some) * count
@@ -77,9 +79,10 @@ class Writer(ViewerColumns):
             outgoing = sequences + offsets[begin : begin + step, None]
             timestamps = times + self.timestamp_offset[some][:, None]
             slots = self.batch.arena[:used].reshape(len(some), count, -1)
-            slots[:, :, :HEADER] = self.header[some][:, None]
-            slots[:, :, HEADER - 3 : HEADER] = send_time
-            slots[:, :, HEADER : HEADER + longest] = payloads
+            headers = _wholes(self.header)[some]
+            headers.view(np.uint8).reshape(-1, HEADER)[:, HEADER - 3 :] = send_time
+            _wholes(slots[:, :, :HEADER])[:] = headers[:, None]
+            _wholes(slots[:, :, HEADER : HEADER + longest])[:] = payloads
             self.batch.arena16[:used, 1].reshape(len(some), count)[:] = outgoing
             self.batch.arena32[:used, 1].reshape(len(some), count)[:] = timestamps
             for index, packet in enumerate(burst):
@@ -89,13 +92,15 @@ class Writer(ViewerColumns):
                     slots[:, index, 0] |= 0x20
                     slots[:, index, HEADER + packet.length] = 1
             ring = (outgoing & (HISTORY - 1)) + (some * HISTORY)[:, None]
-            self.history.reshape(-1)[ring] = references
-            self.sent_timestamp.reshape(-1)[ring] = timestamps
+            noted = np.empty(ring.shape, np.uint32)
+            noted[:] = references
+            self.history.reshape(-1)[ring] = noted
+            self.sent_timestamp.reshape(-1)[ring] = timestamps.astype(np.uint32)
             if first.info.picture_id is not None:
                 picture = picture_ids + pictures[begin : begin + step, None] & 0x7FFF
                 tl0 = tl0s + self.tl0_offset[some][:, None] & 0xFF
                 numbers = picture << 8 | tl0
-                self.sent_picture.reshape(-1)[ring] = numbers
+                self.sent_picture.reshape(-1)[ring] = numbers.astype(np.uint32)
                 if alike:
                     _write_vp8(slots[:, :, HEADER:], first, numbers)
                 else:
@@ -122,7 +127,8 @@ class Writer(ViewerColumns):
         slot[HEADER - 3 : HEADER] = np.frombuffer(abs_send_time(now).to_bytes(3, "big"), np.uint8)
         self.batch.arena16[0, HEADER // 2] = sequence  # OSN: the number it had the first time
         payload = slot[HEADER + 2 :]
-        payload[: packet.length] = stream.store.data[packet.slot, : packet.length]
+        stored = stream.store.data[packet.slot, : packet.length]
+        _wholes(payload[: packet.length])[...] = _wholes(stored)
         if packet.info.picture_id is not None:
             numbers = self.sent_picture[row : row + 1, position : position + 1].astype(np.int64)
             _write_vp8(payload[None, None], packet, numbers)
@@ -131,6 +137,11 @@ class Writer(ViewerColumns):
         self.rtx_sequence[row] += 1
         self.rtx_packets[row] += 1
         self._send(np.array([row]), np.array([HEADER + 2 + packet.length], np.int32))
+
+
+def _wholes(parts: npt.NDArray[np.uint8]) -> npt.NDArray[np.void]:
+    """The bytes along the last axis, which lie side by side, as one element each."""
+    return parts.view(f"V{parts.shape[-1]}")[..., 0]
 
 
 def _places(packet: Packet) -> tuple[int, int]:
@@ -153,9 +164,9 @@ def _write_vp8(payloads: npt.NDArray[np.uint8], packet: Packet, numbers: npt.NDA
     picture_at, tl0_at = _places(packet)
     written = (numbers | 0x800000).astype(">u4").view(np.uint8).reshape(*numbers.shape, 4)[:, :, 1:]
     if picture_at >= 0 and tl0_at == picture_at + 2:
-        payloads[:, :, picture_at : picture_at + 3] = written
+        _wholes(payloads[:, :, picture_at : picture_at + 3])[:] = _wholes(written)
         return
     if picture_at >= 0:
-        payloads[:, :, picture_at : picture_at + 2] = written[:, :, :2]
+        _wholes(payloads[:, :, picture_at : picture_at + 2])[:] = _wholes(written[:, :, :2])
     if tl0_at >= 0:
         payloads[:, :, tl0_at] = written[:, :, 2]
