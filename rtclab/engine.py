@@ -13,6 +13,7 @@ import atexit
 import concurrent.futures
 import contextlib
 import functools
+import selectors
 import sys
 import threading
 import time
@@ -24,8 +25,35 @@ from .errors import Closed, RtclabError, Timeout
 
 T = TypeVar("T")
 
-# Beside a busy cell the engine gets the GIL after one switch interval: 5 ms by default, a sixth of a frame.
-LIVE_SWITCH_INTERVAL = 0.001
+WAKING_SWITCH_INTERVAL = 0.0002
+
+
+class _Selector(selectors.DefaultSelector):
+    """Waits for events, and settles how the engine's thread and a busy cell share the GIL.
+
+    Whoever wants the GIL waits one switch interval, as long as it is when the wait begins, before it is
+    handed over. While the engine sleeps the interval is short: packets that come beside a busy cell are soon
+    looked at. While it works the interval is the process's own, 5 ms by default: the cell takes the GIL back
+    when the batch has left, not in the middle of it.
+
+    Attributes
+    ----------
+    working : float or None
+        The process's own interval in seconds; None while nothing is live and all stays as it is.
+    """
+
+    working: float | None = None
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """Wait for events for at most `timeout` seconds."""
+        if self.working is None:
+            return super().select(timeout)
+        sys.setswitchinterval(min(self.working, WAKING_SWITCH_INTERVAL))
+        try:
+            return super().select(timeout)
+        finally:
+            if self.working is not None:
+                sys.setswitchinterval(self.working)
 
 
 class Engine:
@@ -40,9 +68,9 @@ class Engine:
     """
 
     def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
+        self._selector = _Selector()
+        self.loop: asyncio.AbstractEventLoop = asyncio.SelectorEventLoop(self._selector)
         self._closers: list[Callable[[], Coroutine[Any, Any, None]]] = []
-        self._previous_interval = sys.getswitchinterval()
         self._started = threading.Event()
         self._thread = threading.Thread(target=self._main, name="rtclab-engine", daemon=True)
         self._thread.start()
@@ -133,18 +161,19 @@ class Engine:
             return
 
     def add(self, closer: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Note what is live and closed by `closer` at exit; the switch interval is lowered meanwhile."""
+        """Note what is live and closed by `closer` at exit; the engine looks after the switch interval
+        meanwhile."""
         self._closers.append(closer)
         if len(self._closers) == 1:
-            self._previous_interval = sys.getswitchinterval()
-            sys.setswitchinterval(min(self._previous_interval, LIVE_SWITCH_INTERVAL))
+            self._selector.working = sys.getswitchinterval()
 
     def remove(self, closer: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Forget `closer`; with the last one the switch interval goes back to what it was."""
         if closer in self._closers:
             self._closers.remove(closer)
-            if not self._closers:
-                sys.setswitchinterval(self._previous_interval)
+            if not self._closers and self._selector.working is not None:
+                sys.setswitchinterval(self._selector.working)
+                self._selector.working = None
 
     def stop(self, timeout: float = 3.0) -> None:
         """Close all that is live, end the loop and join the thread."""

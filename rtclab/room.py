@@ -150,6 +150,7 @@ class Room:
 
     def _do_what_is_due(self, now: float) -> None:
         self._ticked = now
+        self._port.read_reports()
         self._router.tick(now)
         self._server.tick(now)
 

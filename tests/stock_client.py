@@ -133,6 +133,18 @@ async def connected(
     return transport, stranger, got_rtp, got_rtcp
 
 
+async def recheck(stranger: Stranger, transport: Transport, nominate: bool = False) -> None:
+    """One more connectivity check of the stranger's, as its consent timer would send."""
+    connection = stranger.gatherer._connection
+    pair = connection._nominated[1]
+    request = connection.build_request(pair, nominate)
+    await pair.protocol.request(
+        request,
+        pair.remote_addr,
+        integrity_key=connection.remote_password.encode(),  # type: ignore[union-attr]
+    )
+
+
 def open_port(**options: object) -> UdpPort:
     """A port on loopback, started on the running loop."""
     port = UdpPort.open(hosts=["127.0.0.1", "::1"], **options)  # type: ignore[arg-type]

@@ -6,10 +6,11 @@ import asyncio
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
-from rtclab.engine import Engine, get_engine
+from rtclab.engine import WAKING_SWITCH_INTERVAL, Engine, get_engine
 from rtclab.errors import Closed, RtclabError, Timeout
 
 
@@ -99,17 +100,28 @@ def test_an_engine_stops_for_good() -> None:
         engine.submit(_thread())
 
 
-def test_the_switch_interval_is_lowered_while_something_is_live() -> None:
+def test_a_cell_yields_soon_to_a_sleeping_engine_and_late_to_one_at_work() -> None:
     engine = Engine()
+    before = sys.getswitchinterval()
 
     async def closer() -> None:
         engine.remove(closer)
 
-    before = sys.getswitchinterval()
-    engine.add(closer)
-    assert sys.getswitchinterval() <= 0.001
-    engine.remove(closer)
-    assert sys.getswitchinterval() == before
+    async def begin() -> None:
+        engine.add(closer)
+
+    async def at_work() -> float:
+        return sys.getswitchinterval()
+
+    engine.run(begin())
+    for _ in range(3):
+        assert engine.run(at_work()) == before
+        give_up = time.monotonic() + 5
+        while sys.getswitchinterval() > WAKING_SWITCH_INTERVAL and time.monotonic() < give_up:
+            time.sleep(0.001)
+        assert sys.getswitchinterval() <= WAKING_SWITCH_INTERVAL
+    engine.run(closer())
+    assert engine.run(at_work()) == sys.getswitchinterval() == before
     engine.stop()
 
 

@@ -20,6 +20,12 @@ from .columns import HEADER, Integers, ViewerColumns
 from .store import Packet
 
 MAX_SHIPMENTS = 4096
+KEEPS_GIL = 500  # elements: NumPy gives the GIL up around an operation on more of them
+
+
+def wholes(parts: npt.NDArray[np.uint8]) -> npt.NDArray[np.void]:
+    """The bytes along the last axis, which lie side by side, as one element each."""
+    return parts.view(f"V{parts.shape[-1]}")[..., 0]
 
 
 class Part(NamedTuple):
@@ -27,13 +33,14 @@ class Part(NamedTuple):
 
     rows: Integers
     path: Integers
-    header: npt.NDArray[np.uint8]
+    header: npt.NDArray[np.void]
+    send_time: npt.NDArray[np.uint8]
     sequence: Integers
     timestamp: Integers
     picture: Integers
     tl0: Integers
     slots: npt.NDArray[np.uint8]
-    headers: npt.NDArray[np.uint8]
+    headers: npt.NDArray[np.void]
     sequences: npt.NDArray[np.uint16]
     timestamps: npt.NDArray[np.uint32]
 
@@ -69,7 +76,7 @@ class Cast:
     ) -> None:
         self.rows = rows
         self.path = columns.path[rows]
-        self.header = columns.header[rows][:, None]
+        self.header = wholes(columns.header)[rows]
         self.sequence = (columns.sequence_offset if sequence is None else sequence)[rows][:, None]
         self.timestamp = columns.timestamp_offset[rows][:, None]
         self.picture = (columns.picture_offset if picture is None else picture)[rows][:, None]
@@ -88,7 +95,7 @@ class Cast:
         """How bursts of `count` packets lie in the arena."""
         parts = self._parts.get(count)
         if parts is None:
-            step = SLOTS // count
+            step = min(SLOTS, KEEPS_GIL) // count
             parts = self._parts[count] = [
                 self._part(slice(begin, begin + step), count, batch)
                 for begin in range(0, len(self.rows), step)
@@ -102,13 +109,14 @@ class Cast:
         return Part(
             rows,
             self.path[some],
-            self.header[some],
+            self.header[some][:, None],
+            self.header[some].view(np.uint8).reshape(-1, HEADER)[:, HEADER - 3 :],
             self.sequence[some],
             self.timestamp[some],
             self.picture[some],
             self.tl0[some],
             slots,
-            slots[:, :, :HEADER],
+            wholes(slots[:, :, :HEADER]),
             batch.arena16[:used, 1].reshape(len(rows), count),
             batch.arena32[:used, 1].reshape(len(rows), count),
         )

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from ..rtp.drops import Drop
 from ..rtp.extensions import abs_send_time
 from ..transport.batch import Lost, SendBatch
-from .cast import Cast, Part, Sent
+from .cast import Cast, Part, Sent, wholes
 from .columns import HEADER, Integers, ViewerColumns
 from .store import Packet
 from .stream import Stream
@@ -52,12 +52,13 @@ class Writer(ViewerColumns):
             wire[padded] += 1
         sequences = np.arange(first.sequence, first.sequence + count)
         times = first.timestamp if one_picture else np.array([packet.timestamp for packet in burst])
-        payloads = stream.store.payloads(burst, longest)
-        cast.header[:, 0, HEADER - 3 :] = np.frombuffer(abs_send_time(now).to_bytes(3, "big"), np.uint8)
+        payloads = wholes(stream.store.payloads(burst, longest))
+        send_time = np.frombuffer(abs_send_time(now).to_bytes(3, "big"), np.uint8)
         for part in cast.parts(count, self.batch):
             slots = part.slots
+            part.send_time[:] = send_time
             part.headers[:] = part.header
-            slots[:, :, HEADER : HEADER + longest] = payloads
+            wholes(slots[:, :, HEADER : HEADER + longest])[:] = payloads
             # numbers may be too large for their fields: what is written is their low bits
             part.sequences[:] = part.sequence + sequences
             part.timestamps[:] = part.timestamp + times
@@ -120,7 +121,8 @@ class Writer(ViewerColumns):
         slot[HEADER - 3 : HEADER] = np.frombuffer(abs_send_time(now).to_bytes(3, "big"), np.uint8)
         self.batch.arena16[0, HEADER // 2] = sequence  # OSN: the number it had the first time
         payload = slot[HEADER + 2 :]
-        payload[: packet.length] = stream.store.data[packet.slot, : packet.length]
+        stored = stream.store.data[packet.slot, : packet.length]
+        wholes(payload[: packet.length])[...] = wholes(stored)
         if packet.info.picture_id is not None:
             _write_vp8(payload[None, None], packet, np.array([[numbers]]))
         if packet.marker:
@@ -152,9 +154,9 @@ def _write_vp8(payloads: npt.NDArray[np.uint8], packet: Packet, numbers: npt.NDA
     picture_at, tl0_at = _places(packet)
     written = (numbers | 0x800000).astype(">u4").view(np.uint8).reshape(*numbers.shape, 4)[:, :, 1:]
     if picture_at >= 0 and tl0_at == picture_at + 2:
-        payloads[:, :, picture_at : picture_at + 3] = written
+        wholes(payloads[:, :, picture_at : picture_at + 3])[:] = wholes(written)
         return
     if picture_at >= 0:
-        payloads[:, :, picture_at : picture_at + 2] = written[:, :, :2]
+        wholes(payloads[:, :, picture_at : picture_at + 2])[:] = wholes(written[:, :, :2])
     if tl0_at >= 0:
         payloads[:, :, tl0_at] = written[:, :, 2]

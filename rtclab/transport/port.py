@@ -7,6 +7,11 @@ too. Everything else is counted and dropped: nothing else reaches DTLS or SRTP.
 
 Each wake-up drains a socket and hands decrypted packets on synchronously, then calls `on_drained` once, so
 that what a whole batch of packets leads to can leave in one batch.
+
+Reports (RTCP SR, RR, SDES, XR) need no haste. Where the kernel can tell them apart they wake nobody up:
+`read_reports` takes in what has come, with the times at which the kernel got it. A request for a picture or
+for packets is urgent, but one in a compound that begins with a report (RFC 3550) waits with it. Whoever
+negotiates reduced-size RTCP (RFC 5506), as browsers do, sends requests alone.
 """
 
 from __future__ import annotations
@@ -28,7 +33,7 @@ from .dtls import MIN_RECORD, Certificate
 from .ice import Source, local_ufrag
 from .paths import PathTable
 from .receive import SLOT_SIZE, SLOTS, Receiver, new_receiver
-from .sockets import bind, native_sendto
+from .sockets import bind, native_sendto, split_reports
 from .transport import Transport
 
 logger = logging.getLogger(__name__)
@@ -46,11 +51,12 @@ def _nothing() -> None:
 
 
 class _Local:
-    """One socket, its receiver, and the clients reached through it by source address."""
+    """One address: its socket and that of its reports, the receiver, and the clients by source address."""
 
     def __init__(self, index: int, sock: socket.socket, receiver: Receiver) -> None:
         self.index = index
         self.socket = sock
+        self.reports = split_reports(sock)
         self.receiver = receiver
         self.clients: dict[bytes, Transport] = {}
 
@@ -185,6 +191,8 @@ class UdpPort:
             if self._loop is not None and not self._loop.is_closed():
                 self._loop.remove_reader(local.socket.fileno())
             local.socket.close()
+            if local.reports is not None:
+                local.reports.close()
         self.paths.sockets.clear()
         self._on_drained = _nothing
 
@@ -265,22 +273,30 @@ class UdpPort:
     def _tick(self) -> None:
         assert self._loop is not None
         self._timer = self._loop.call_later(TICK, self._tick)
+        self.read_reports()
         now = self._loop.time()
         for transport in list(self._claims):
             transport.tick(now)
 
+    def read_reports(self) -> None:
+        """Take in the reports that have come; to be called a few times a second."""
+        for local in self._locals:
+            if local.reports is not None and not self.closed:
+                self._read(local, local.reports)
+
     def _drain(self, local: _Local) -> None:
+        self._read(local, local.socket)
+        if not self.closed:
+            self._on_drained()
+
+    def _read(self, local: _Local, sock: socket.socket) -> None:
         assert self._loop is not None
-        receiver = local.receiver
         for _ in range(ROUNDS):
-            count = receiver.read(local.socket)
+            count = local.receiver.read(sock)
             if count:
                 self._receive(local, count, self._loop.time())
-            if self.closed:
+            if count < SLOTS or self.closed:
                 return
-            if count < SLOTS:
-                break
-        self._on_drained()
 
     def _receive(self, local: _Local, count: int, now: float) -> None:
         receiver = local.receiver
@@ -343,7 +359,7 @@ class UdpPort:
         transport.bytes_received += length
         transport.ice.last_packet = now
         if receiver.names[slot] != transport.path_name or local.index != transport.path_local:
-            transport.moved(Source(*unpack_name(receiver.names[slot]), local.index))
+            transport.moved(Source(*unpack_name(receiver.names[slot]), local.index), now)
         (transport.on_rtcp if is_rtcp else transport.on_rtp)(view, self._length.value, now)
 
     def _receive_stun(self, local: _Local, data: bytes, name: bytes, now: float) -> None:

@@ -80,6 +80,7 @@ class RtcpProtector:
 
     def __init__(self) -> None:
         self._packet = ctypes.create_string_buffer(MAX_RTCP + MAX_TRAILER)
+        self._bytes = memoryview(self._packet).cast("B")  # ctypes.memmove would give the GIL up
         self._length = ctypes.c_int()
         self._protect = load().protect_rtcp
 
@@ -87,7 +88,7 @@ class RtcpProtector:
         """The SRTCP packet of an RTCP packet of at most `MAX_RTCP` bytes; None when libsrtp refuses it."""
         if len(packet) > MAX_RTCP:
             return None
-        ctypes.memmove(self._packet, packet, len(packet))
+        self._bytes[: len(packet)] = packet
         self._length.value = len(packet)
         if self._protect(context, self._packet, ctypes.byref(self._length)):
             return None

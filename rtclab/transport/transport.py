@@ -107,6 +107,7 @@ class Transport:
         self.path: Source | None = None  # what its row of the path table says
         self.path_name = b""
         self.path_local = -1
+        self._path_since = 0.0
         self.ssrcs: set[int] = set()  # seen in authentic packets
         self.receive_context = 0
         self._send_context = 0
@@ -210,7 +211,7 @@ class Transport:
         if source in self.ice.sources:
             self._port.claim(self, source)
         if self.ice.selected != self.path:
-            self._take_path()
+            self._take_path(now)
         if self.ice.nominated and "ICE nominated" not in self.times:
             self.times["ICE nominated"] = now
         return answer
@@ -227,10 +228,11 @@ class Transport:
         if not self._dtls.receive(datagram):
             self.drops.add(Drop.DTLS_QUEUE_FULL)
 
-    def moved(self, source: Source) -> None:
-        """An authentic packet came by another path than the selected one."""
-        if self.ice.moved(source):
-            self._take_path()
+    def moved(self, source: Source, now: float) -> None:
+        """An authentic packet that arrived at `now` came by another path than the selected one."""
+        # one that waited since before the choice says nothing about it
+        if now >= self._path_since and self.ice.moved(source):
+            self._take_path(now)
 
     def tick(self, now: float) -> None:
         """Follow the clock: silence, recovery and expiry."""
@@ -246,9 +248,10 @@ class Transport:
             elif self.state == "disconnected":
                 self._set_state("connected" if self._dtls.state == "connected" else "connecting")
 
-    def _take_path(self) -> None:
+    def _take_path(self, now: float) -> None:
         selected = self.ice.selected
         if selected is not None:
+            self._path_since = now
             self.path = selected
             self.path_local = selected.local
             self.path_name = self._port.set_path(self.row, selected)

@@ -10,20 +10,8 @@ from aioice import stun
 from rtclab.errors import Closed, NegotiationError
 from rtclab.rtp.drops import Drop
 from rtclab.transport.ice import DISCONNECTED_AFTER, EXPIRED_AFTER
-from rtclab.transport.transport import CHECK_TIMEOUT, RemoteParameters, State, Transport
-from stock_client import Nat, Received, Stranger, connected, open_port, rtcp, rtp, until
-
-
-async def recheck(stranger: Stranger, transport: Transport, nominate: bool = False) -> None:
-    """One more connectivity check of the stranger's, as its consent timer would send."""
-    connection = stranger.gatherer._connection
-    pair = connection._nominated[1]
-    request = connection.build_request(pair, nominate)
-    await pair.protocol.request(
-        request,
-        pair.remote_addr,
-        integrity_key=connection.remote_password.encode(),  # type: ignore[union-attr]
-    )
+from rtclab.transport.transport import CHECK_TIMEOUT, RemoteParameters, State
+from stock_client import Nat, Received, Stranger, connected, open_port, recheck, rtcp, rtp, until
 
 
 @pytest.mark.parametrize("nominate", [False, True])
