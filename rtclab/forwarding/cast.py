@@ -25,7 +25,12 @@ KEEPS_GIL = 500  # elements: NumPy gives the GIL up around an operation on more 
 
 def wholes(parts: npt.NDArray[np.uint8]) -> npt.NDArray[np.void]:
     """The bytes along the last axis, which lie side by side, as one element each."""
-    return parts.view(f"V{parts.shape[-1]}")[..., 0]
+    return parts.view(_element(parts.shape[-1]))[..., 0]
+
+
+@functools.lru_cache(2048)
+def _element(size: int) -> np.dtype[np.void]:
+    return np.dtype(f"V{size}")
 
 
 class Part(NamedTuple):
