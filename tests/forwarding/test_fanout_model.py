@@ -271,7 +271,10 @@ def run(seed: int, loss: float, late: float, doubled: float, padding: float, act
             expected = NOWHERE if model.current is None else model.current
             assert fanout.current[row] == expected
     for index, model in enumerate(models):
-        compare(outbox.take(10 + index), model, 1000 + index)
+        sent = outbox.take(10 + index)
+        compare(sent, model, 1000 + index)
+        for one in sent:
+            found_again(track, rows[index], one)
     return models
 
 
@@ -334,6 +337,19 @@ def compare(sent: list[Sent], model: Viewer, ssrc: int) -> None:
         assert offsets.setdefault(wanted.segment, offset) == offset, "time jumped without a splice"
         if ahead > 0:
             newest = one.timestamp
+
+
+def found_again(track: Producer, row: int, one: Sent) -> None:
+    """What was sent is found by its number, with all it needs to be sent once more."""
+    found = track.fanout.find(row, one.sequence)
+    assert found is not None
+    stream, (packet, timestamp, numbers) = found
+    assert (timestamp, packet.marker) == (one.timestamp, one.marker)
+    assert one.picture_id is not None
+    assert one.tl0 is not None
+    assert numbers == one.picture_id << 8 | one.tl0
+    stored = stream.store.data[packet.slot, : packet.length].tobytes()
+    assert stored[5:] == one.payload[5:]
 
 
 SEEDS = st.integers(0, 2**32)
