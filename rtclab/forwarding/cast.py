@@ -92,9 +92,17 @@ class Cast:
         self._parts: dict[int, list[Part]] = {}
 
     @functools.cached_property
-    def places(self) -> dict[int, int]:
-        """Where each row is."""
-        return {row: place for place, row in enumerate(self.rows.tolist())}
+    def added(self) -> dict[int, int]:
+        """What is added to the sequence number, by row."""
+        return dict(zip(self.rows.tolist(), self.sequence[:, 0].tolist(), strict=True))
+
+    def as_sent(self, row: int, packet: Packet) -> Sent:
+        """What `packet` was like for `row`."""
+        place = int(np.searchsorted(self.rows, row))
+        picture = int(self.picture[place, 0]) + (packet.info.picture_id or 0) & 0x7FFF
+        tl0 = int(self.tl0[place, 0]) + (packet.info.tl0 or 0) & 0xFF
+        timestamp = packet.timestamp + int(self.timestamp[place, 0]) & 0xFFFFFFFF
+        return Sent(packet, timestamp, picture << 8 | tl0)
 
     def parts(self, count: int, batch: SendBatch) -> list[Part]:
         """How bursts of `count` packets lie in the arena."""
@@ -136,24 +144,11 @@ class Sent(NamedTuple):
 
 
 class Shipment(NamedTuple):
-    """Packets that went to a cast; they follow one another."""
+    """Packets that went to a cast; they follow one another. One that is `late` filled a hole."""
 
     cast: Cast
     packets: list[Packet]
-
-    def find(self, row: int, sequence: int) -> Sent | None:
-        """The packet that had the number `sequence`, not wrapped, for `row`."""
-        place = self.cast.places.get(row)
-        if place is None:
-            return None
-        index = sequence - self.packets[0].sequence - int(self.cast.sequence[place, 0])
-        if not 0 <= index < len(self.packets):
-            return None
-        packet = self.packets[index]
-        picture = int(self.cast.picture[place, 0]) + (packet.info.picture_id or 0) & 0x7FFF
-        tl0 = int(self.cast.tl0[place, 0]) + (packet.info.tl0 or 0) & 0xFF
-        timestamp = packet.timestamp + int(self.cast.timestamp[place, 0]) & 0xFFFFFFFF
-        return Sent(packet, timestamp, picture << 8 | tl0)
+    late: bool
 
 
 class Shipments:
@@ -165,17 +160,34 @@ class Shipments:
     def __len__(self) -> int:
         return len(self._all)
 
-    def add(self, cast: Cast, packets: list[Packet], oldest: int) -> None:
+    def add(self, shipment: Shipment, oldest: int) -> None:
         """Note what was sent, and forget what is older than the incoming number `oldest`."""
         shipments = self._all
         while shipments and shipments[0].packets[-1].sequence < oldest:
             shipments.popleft()
-        shipments.append(Shipment(cast, packets))
+        shipments.append(shipment)
 
-    def find(self, row: int, sequence: int) -> Sent | None:
-        """The packet that had the number `sequence`, not wrapped, for `row`."""
-        for shipment in reversed(self._all):
-            found = shipment.find(row, sequence)
-            if found is not None:
-                return found
-        return None
+    def find(self, row: int, wanted: set[int]) -> dict[int, Sent]:
+        """The packets that had certain numbers for `row`; what is found is taken out of `wanted`.
+
+        Sequence numbers are not wrapped here. The numbers of a row ascend but for holes that are filled late,
+        so the search goes back no further than to the lowest.
+        """
+        found: dict[int, Sent] = {}
+        lowest = min(wanted)
+        for cast, packets, late in reversed(self._all):
+            added = cast.added.get(row)
+            if added is None:
+                continue
+            first = packets[0].sequence + added
+            if first + len(packets) <= lowest:
+                if late:
+                    continue
+                break
+            for number, packet in enumerate(packets, first):
+                if number in wanted:
+                    wanted.remove(number)
+                    found[number] = cast.as_sent(row, packet)
+            if not wanted:
+                break
+        return found

@@ -199,8 +199,9 @@ class Consumer:
         if producer is None or row is None or self.header.rtx_payload_type is None:
             self.drops.add(Drop.RTX_UNKNOWN, len(sequences))
             return
+        stored = producer.fanout.find(row, sequences)
         for sequence in sequences:
-            found = producer.fanout.find(row, sequence)
+            found = stored.get(sequence)
             if found is None:
                 self.drops.add(Drop.RTX_TOO_OLD)
                 continue

@@ -18,11 +18,13 @@ leaves as one batch; nothing is allocated and no Python code runs per viewer.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ..rtp.sequence import newer
 from ..transport.batch import SLOTS, SendBatch
-from .cast import Cast, Sent, Shipments
+from .cast import Cast, Sent, Shipment, Shipments
 from .columns import HISTORY, NOWHERE, Continuation, Header, Integers
 from .store import Packet
 from .stream import Stream
@@ -200,22 +202,24 @@ class Fanout(Writer):
             if progress.cast is not None:
                 self.count(progress.cast)
 
-    def find(self, row: int, sequence: int) -> tuple[Stream, Sent] | None:
-        """The stored packet that went to `row` as outgoing number `sequence`, if it is still here."""
+    def find(self, row: int, sequences: Sequence[int]) -> dict[int, tuple[Stream, Sent]]:
+        """The stored packets that went to `row` as outgoing numbers `sequences`, as far as they are here."""
         current = int(self.current[row])
         highest = self._progress[current].highest if current != NOWHERE else None
         newest = int(self.last_sequence[row])
         if highest is not None:
             newest = highest + int(self.sequence_offset[row])
-        back = (newest - sequence) & 0xFFFF
-        if back >= HISTORY:
-            return None
+        backs = {(newest - sequence) & 0xFFFF for sequence in sequences}
+        wanted = {newest - back for back in backs if back < HISTORY}
+        found: dict[int, tuple[Stream, Sent]] = {}
         for index in sorted(range(len(self._progress)), key=lambda index: index != current):
-            found = self._progress[index].shipments.find(row, newest - back)
-            if found is not None:
-                stream = self.streams[index]
-                return (stream, found) if stream.store.get(found.packet.sequence) is found.packet else None
-        return None
+            if not wanted:
+                break
+            stream = self.streams[index]
+            for number, sent in self._progress[index].shipments.find(row, wanted).items():
+                if stream.store.get(sent.packet.sequence) is sent.packet:
+                    found[number & 0xFFFF] = stream, sent
+        return found
 
     def _progress_of(self, stream: int) -> _Progress:
         while len(self._progress) <= stream:
@@ -306,12 +310,14 @@ class Fanout(Writer):
             progress.cast = Cast(self, rows)
         self._give(stream, progress, progress.cast, burst, now)
 
-    def _give(self, stream: Stream, progress: _Progress, cast: Cast, burst: list[Packet], now: float) -> None:
+    def _give(
+        self, stream: Stream, of: _Progress, cast: Cast, burst: list[Packet], now: float, late: bool = False
+    ) -> None:
         if not len(cast.rows):
             return
         self.emit(stream, cast, burst, now)
-        progress.shipments.add(cast, burst, stream.store.newest - stream.store.capacity + 1)
-        if cast is not progress.cast:
+        of.shipments.add(Shipment(cast, burst, late), stream.store.newest - stream.store.capacity + 1)
+        if cast is not of.cast:
             self.count(cast)
 
     def _choose_temporal(self, rows: Integers, packet: Packet) -> bool:
@@ -379,7 +385,7 @@ class Fanout(Writer):
             skipped = progress.skipped.get(packet.timestamp)
             if skipped is not None:
                 rows = np.setdiff1d(rows, skipped)
-            self._give(stream, progress, Cast(self, rows, offsets, pictures), [packet], now)
+            self._give(stream, progress, Cast(self, rows, offsets, pictures), [packet], now, True)
         # it may have been the one that a keyframe lacked
         for row in progress.waiting[self.current[progress.waiting] == NOWHERE].tolist():
             self._replay(row, stream.index, now)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from forwarding_rig import Outbox, vp8
-from rtclab.forwarding.cast import MAX_SHIPMENTS, Cast, Shipments, wholes
+from rtclab.forwarding.cast import MAX_SHIPMENTS, Cast, Sent, Shipment, Shipments, wholes
 from rtclab.forwarding.columns import ViewerColumns
 from rtclab.forwarding.store import Packet, PacketStore
 from rtclab.rtp.payload import describer
@@ -35,32 +35,36 @@ def packets(store: PacketStore, first: int, count: int) -> list[Packet]:
     return found
 
 
+def find(shipments: Shipments, row: int, number: int) -> Sent | None:
+    return shipments.find(row, {number}).get(number)
+
+
 def test_each_row_finds_its_packets_by_its_own_numbers() -> None:
     store, shipments = PacketStore(64), Shipments()
     everybody = columns(3)
     sent = packets(store, 10, 4)
-    shipments.add(Cast(everybody, np.array([0, 2])), sent, 0)
+    shipments.add(Shipment(Cast(everybody, np.array([0, 2])), sent, False), 0)
     for row in (0, 2):
         for packet in sent:
-            found = shipments.find(row, packet.sequence + 100 * row)
+            found = find(shipments, row, packet.sequence + 100 * row)
             assert found is not None
             assert found.packet is packet
             assert found.timestamp == packet.timestamp + 1000 * row
             assert found.numbers == packet.sequence + row << 8 | packet.sequence + 2 * row
-        assert shipments.find(row, 9 + 100 * row) is None
-        assert shipments.find(row, 14 + 100 * row) is None
-    assert shipments.find(1, 110) is None
+        assert find(shipments, row, 9 + 100 * row) is None
+        assert find(shipments, row, 14 + 100 * row) is None
+    assert find(shipments, 1, 110) is None
 
 
 def test_a_cast_keeps_what_was_added_when_it_was_made() -> None:
     store, shipments = PacketStore(64), Shipments()
     everybody = columns(2)
     (early,) = packets(store, 10, 1)
-    shipments.add(Cast(everybody, np.array([1])), [early], 0)
+    shipments.add(Shipment(Cast(everybody, np.array([1])), [early], False), 0)
     everybody.sequence_offset[1] -= 1
     (late,) = packets(store, 12, 1)
-    shipments.add(Cast(everybody, np.array([1])), [late], 0)
-    found = [shipments.find(1, number) for number in (110, 111)]
+    shipments.add(Shipment(Cast(everybody, np.array([1])), [late], False), 0)
+    found = [find(shipments, 1, number) for number in (110, 111)]
     assert [one.packet for one in found if one] == [early, late]
 
 
@@ -68,13 +72,28 @@ def test_what_is_no_longer_stored_is_forgotten() -> None:
     store, shipments = PacketStore(8), Shipments()
     cast = Cast(columns(1), np.array([0]))
     for number in range(50):
-        shipments.add(cast, packets(store, number, 1), store.newest - store.capacity + 1)
+        shipments.add(Shipment(cast, packets(store, number, 1), False), store.newest - store.capacity + 1)
     assert len(shipments) == store.capacity
-    assert shipments.find(0, 41) is None
-    assert shipments.find(0, 42) is not None
+    assert find(shipments, 0, 41) is None
+    assert find(shipments, 0, 42) is not None
     for _ in range(2 * MAX_SHIPMENTS):
-        shipments.add(cast, packets(PacketStore(8), 60, 1), 0)
+        shipments.add(Shipment(cast, packets(PacketStore(8), 60, 1), False), 0)
     assert len(shipments) == MAX_SHIPMENTS
+
+
+def test_a_search_goes_back_no_further_than_it_must() -> None:
+    store, shipments = PacketStore(64), Shipments()
+    cast = Cast(columns(1), np.array([0]))
+    before, early, after, hole = (packets(store, number, 1) for number in (9, 10, 12, 11))
+    for sent in (before, early, after):
+        shipments.add(Shipment(cast, sent, False), 0)
+    shipments.add(Shipment(cast, hole, True), 0)
+    wanted = {9, 11, 12, 40}
+    assert sorted(shipments.find(0, wanted)) == [9, 11, 12]
+    assert wanted == {40}
+    before[0].sequence = 11  # nobody looks there any more
+    assert find(shipments, 0, 12) is not None
+    assert find(shipments, 0, 13) is None
 
 
 def test_parts_cover_a_cast_and_fit_the_arena() -> None:

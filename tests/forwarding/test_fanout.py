@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from forwarding_rig import MID_ID, RTX_PAYLOAD_TYPE, TIME_ID, Outbox, Sent, feed, header, producer, vp8
+from rtclab.forwarding.cast import Sent as Found
 from rtclab.forwarding.columns import HISTORY, NOWHERE, Header
 from rtclab.forwarding.fanout import LATE_HOLES, REPLAY_S, Fanout
 from rtclab.forwarding.producer import Producer
+from rtclab.forwarding.stream import Stream
 from rtclab.rtp.extensions import abs_send_time, iter_extensions
 from rtclab.rtp.packet import parse_rtp
 from rtclab.rtp.sequence import difference
@@ -54,6 +56,9 @@ class Stage:
     ) -> None:
         source = self.producer.streams[stream]
         self.producer.pending.append((source, feed(source, now, sequence, timestamp, payload, marker)))
+
+    def find(self, row: int, sequence: int) -> tuple[Stream, Found] | None:
+        return self.fanout.find(row, (sequence,)).get(sequence)
 
     def seen(self, viewer: int = 0) -> list[Sent]:
         return self.outbox.take(viewer)
@@ -123,7 +128,7 @@ def test_a_picture_that_is_cut_off_by_a_switch_leaves_a_hole() -> None:
     stage.picture(1, 1, stream=1, keyframe=True)
     seen = stage.seen()
     assert [one.sequence - seen[0].sequence for one in seen] == [0, 1, 3]
-    assert stage.fanout.find(0, seen[0].sequence + 2) is None
+    assert stage.find(0, seen[0].sequence + 2) is None
 
 
 def test_sender_reports_place_the_new_layer_in_time() -> None:
@@ -162,7 +167,7 @@ def test_a_new_ssrc_goes_on_after_the_old_one() -> None:
     first = stage.seen()
     fresh = stage.producer.bind(source, 2, 100.2)
     assert fresh is not source
-    assert stage.fanout.find(0, first[0].sequence) is None  # its packets are gone with the stream
+    assert stage.find(0, first[0].sequence) is None  # its packets are gone with the stream
     stage.sequence[0] = 60000
     stage.picture(70, now=100.2)
     assert stage.seen() == []
@@ -211,7 +216,7 @@ def test_a_replay_of_many_pictures_leaves_at_once() -> None:
         assert difference(b.timestamp, late[0].timestamp, 32) == difference(
             a.timestamp, early[0].timestamp, 32
         )
-    found = stage.fanout.find(1, late[-2].sequence)
+    found = stage.find(1, late[-2].sequence)
     assert found is not None
     stage.fanout.retransmit(1, late[-2].sequence, found, 0.5)
     (again,) = stage.seen(1)
@@ -256,7 +261,7 @@ def test_a_retransmission_has_the_numbers_of_the_first_time() -> None:
     seen = stage.seen()
     numbers: list[int] = []
     for turn, one in enumerate(seen):
-        found = stage.fanout.find(0, one.sequence)
+        found = stage.find(0, one.sequence)
         assert found is not None
         stage.fanout.retransmit(0, one.sequence, found, 1.0)
         (again,) = stage.seen()
@@ -266,8 +271,8 @@ def test_a_retransmission_has_the_numbers_of_the_first_time() -> None:
         numbers.append(again.sequence - turn)
     assert len(set(numbers)) == 1
     assert stage.fanout.rtx_packets[0] == len(seen)
-    assert stage.fanout.find(0, seen[-1].sequence + 1) is None
-    assert stage.fanout.find(0, seen[0].sequence - 1) is None
+    assert stage.find(0, seen[-1].sequence + 1) is None
+    assert stage.find(0, seen[0].sequence - 1) is None
 
 
 def test_history_survives_a_splice_and_holds_a_thousand_packets() -> None:
@@ -277,12 +282,12 @@ def test_history_survives_a_splice_and_holds_a_thousand_packets() -> None:
     stage.aim(1)
     stage.picture(1, 2, stream=1, keyframe=True)
     seen = stage.seen()
-    found = [stage.fanout.find(0, one.sequence) for one in seen]
+    found = [stage.find(0, one.sequence) for one in seen]
     assert [one[0].rid for one in found if one] == ["q", "q", "f", "f"]
     for number in range(2, HISTORY):
         stage.picture(number, stream=1)
     seen += stage.seen()
-    known = [stage.fanout.find(0, one.sequence) is not None for one in seen]
+    known = [stage.find(0, one.sequence) is not None for one in seen]
     assert known == [False] * (len(seen) - HISTORY) + [True] * HISTORY
 
 
@@ -294,7 +299,7 @@ def test_the_place_of_a_lost_packet_holds_nothing_old() -> None:
     stage.sequence[0] += 3
     stage.picture(HISTORY)
     newest = stage.seen()[-1].sequence
-    assert [stage.fanout.find(0, newest - back) is None for back in range(5)] == [
+    assert [stage.find(0, newest - back) is None for back in range(5)] == [
         False,
         True,
         True,
@@ -383,7 +388,7 @@ def test_a_paused_row_gets_nothing_and_goes_on_later() -> None:
     stage.fanout.pause(0)
     stage.picture(1)
     (before,) = stage.seen(0)
-    assert stage.fanout.find(0, before.sequence) is not None
+    assert stage.find(0, before.sequence) is not None
     assert stage.fanout.aim(0, 0, REPLAY_S + 1)
     stage.picture(100, keyframe=True)
     (after,) = stage.seen(0)

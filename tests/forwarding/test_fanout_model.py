@@ -16,9 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forwarding_rig import Outbox, Sent, header, producer, rtp, vp8
+from rtclab.forwarding.cast import Sent as Found
 from rtclab.forwarding.columns import NOWHERE
 from rtclab.forwarding.fanout import TOP_TEMPORAL
 from rtclab.forwarding.producer import Producer
+from rtclab.forwarding.stream import Stream
 from rtclab.rtp.sequence import difference
 
 FPS = 30
@@ -273,8 +275,10 @@ def run(seed: int, loss: float, late: float, doubled: float, padding: float, act
     for index, model in enumerate(models):
         sent = outbox.take(10 + index)
         compare(sent, model, 1000 + index)
+        found = track.fanout.find(rows[index], [one.sequence for one in sent])
+        assert len(found) == len(sent)
         for one in sent:
-            found_again(track, rows[index], one)
+            check_found(*found[one.sequence], one)
     return models
 
 
@@ -339,11 +343,9 @@ def compare(sent: list[Sent], model: Viewer, ssrc: int) -> None:
             newest = one.timestamp
 
 
-def found_again(track: Producer, row: int, one: Sent) -> None:
+def check_found(stream: Stream, found: Found, one: Sent) -> None:
     """What was sent is found by its number, with all it needs to be sent once more."""
-    found = track.fanout.find(row, one.sequence)
-    assert found is not None
-    stream, (packet, timestamp, numbers) = found
+    packet, timestamp, numbers = found
     assert (timestamp, packet.marker) == (one.timestamp, one.marker)
     assert one.picture_id is not None
     assert one.tl0 is not None
