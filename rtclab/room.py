@@ -25,6 +25,7 @@ from .forwarding.router import TICK_S, Router
 from .measure.stats import drops_by_place, stats_frame
 from .participant import Layer, Participant, Track
 from .peers import Peer
+from .signaling.carrier import Carrier, Endpoint
 from .signaling.member import Member, Publication
 from .signaling.server import SignalingServer
 from .signaling.trace import SignalingTrace
@@ -322,6 +323,16 @@ class Room:
         if former is not None:
             former.close()
         self._widgets[key if key[0] else (str(id(widget)), *key)] = widget
+
+    def connect(self, carrier: Carrier) -> Endpoint:
+        """Take in a client that comes by a carrier of yours; call it on the engine's thread.
+
+        Returns
+        -------
+        Endpoint
+            Where to hand what the client says, and that it is gone.
+        """
+        return self._server.connect(carrier)
 
     # -- headless ---------------------------------------------------------------------------------------
 
