@@ -18,7 +18,7 @@ import pandas as pd
 
 from .engine import get_engine
 from .errors import Closed, RtclabError
-from .forwarding import mesh, relay, sfu  # noqa: F401 - registers them
+from .forwarding import mcu, mesh, relay, sfu  # noqa: F401 - registers them
 from .forwarding.architecture import Architecture, Options, Stage, fenced, named
 from .forwarding.producer import Upstream
 from .forwarding.router import TICK_S, Router
@@ -215,6 +215,16 @@ class Room:
     def participants(self) -> list[Participant]:
         """Everybody in the room now."""
         return self._read(lambda: [self._participant(member) for member in self._server.members.values()])
+
+    @property
+    def speakers(self) -> list[str]:
+        """Names of those who publish a picture, by when they last became the active speaker."""
+
+        def read() -> list[str]:
+            showing = [id for id, producer in self._router.producers() if producer.kind == "video"]
+            return [self._name_of(id) for id in self._router.levels.by_turn(dict.fromkeys(showing))]
+
+        return list(self._read(read))
 
     @property
     def tracks(self) -> list[Track]:
