@@ -25,6 +25,7 @@ FLOORS = [
     {"netlab"},
     {"transport"},
     {"congestion"},
+    {"mixing"},
     {"forwarding"},
     {"signaling"},
     {"measure"},
