@@ -23,6 +23,7 @@ from .forwarding.architecture import Architecture, Options, Stage, fenced, named
 from .forwarding.producer import Upstream
 from .forwarding.router import TICK_S, Router
 from .measure.stats import drops_by_place, stats_frame
+from .mixing.layouts import layout_of
 from .participant import Layer, Participant, Track
 from .peers import Peer
 from .signaling.carrier import Carrier, Endpoint
@@ -104,6 +105,7 @@ class Room:
                 f"video_codecs must be some of {', '.join(VIDEO_CODECS)}, not {list(video_codecs)!r}"
             )
         kind = named(architecture)
+        layout_of(layout)
         self._options = Options(
             _last_n(last_n), _size(size), _positive("fps", fps), _positive("bitrate", bitrate), layout
         )
@@ -189,6 +191,7 @@ class Room:
 
     @layout.setter
     def layout(self, layout: str | Callable[..., Any]) -> None:
+        layout_of(layout)
         self._options.layout = layout
 
     @property

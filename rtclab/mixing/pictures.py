@@ -6,6 +6,7 @@ A tick that was missed is left out. While nobody watches nothing is drawn and no
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
@@ -18,6 +19,8 @@ from .encoders import VIDEO_CLOCK, PictureEncoder
 from .inputs import PictureInput, mixable
 from .layouts import Layout, LayoutError, Rect, Tile, arrange, fit, grid, layout_of
 from .thread import MixerThread
+
+log = logging.getLogger(__name__)
 
 NOBODY = Item("", "Nobody here yet", None, 0, "the picture of whoever publishes appears here")
 
@@ -299,6 +302,8 @@ class PictureMixer:
                 self._layout_error = None
             except LayoutError as error:
                 self._layout_failures += 1
+                if self._layout_error is None:
+                    log.warning("%s; the grid is used instead", error)
                 self._layout_error = str(error)
                 self._rects = list(grid(tiles, self.size))
         self._places = tuple(
