@@ -51,7 +51,8 @@ export class MeshLink {
     /** @type {import("./stats.js").Summary | null} */
     this.summary = null;
     this.stream = new MediaStream();
-    const pc = new RTCPeerConnection({ iceServers, bundlePolicy: "max-bundle" });
+    // not "max-bundle": with it Chromium may gather nothing after an offer was taken back
+    const pc = new RTCPeerConnection({ iceServers });
     this.pc = pc;
     pc.onnegotiationneeded = () => this.#offer();
     pc.onicecandidate = ({ candidate }) => {
