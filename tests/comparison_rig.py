@@ -108,4 +108,4 @@ def _snapshot(architecture: str, talkers: list[Talker], seconds: float) -> Snaps
                 size = server[f"server_{way}_bps"] * seconds / 8 / people
                 room.append({"direction": way, "kind": kind, "bytes": size, "packets": size / 1000})
     at = START_S + seconds
-    return Snapshot(pd.DataFrame(peers), at, pd.DataFrame(room), at, 0.05 * seconds, at)
+    return Snapshot(pd.DataFrame(peers), at, pd.DataFrame(room), at, 0.05 * seconds, 0.4 * seconds, at)

@@ -115,8 +115,9 @@ def _server(recording: Recording) -> dict[str, float]:
     for way in ("in", "out"):
         row[f"server_{way}_bps"] = 8 * _grown(begin, end, "bytes", way) / seconds
         row[f"server_{way}_pps"] = _grown(begin, end, "packets", way) / seconds
-    cpu_s = recording.end.cpu_s - recording.begin.cpu_s
-    row["server_cores"] = cpu_s / (recording.end.cpu_at - recording.begin.cpu_at)
+    passed = recording.end.cpu_at - recording.begin.cpu_at
+    row["server_cores"] = (recording.end.cpu_s - recording.begin.cpu_s) / passed
+    row["peers_cores"] = (recording.end.peers_cpu_s - recording.begin.peers_cpu_s) / passed
     return row
 
 

@@ -135,27 +135,33 @@ class Plot:
             if len(values):
                 low, middle, high = np.percentile(values, [5, 50, 95])
                 axes.vlines(place, low, high, color=self._colours.only, linewidth=7, alpha=0.55)
-                self._dot(axes, place, float(middle), f"{middle:.0f}")
+                self._dot(axes, place, float(middle), f"{middle:.0f}", beside=True)
         self._dress(axes, "Viewers: latency, ms (median, 5 to 95 %)")
         axes.set_ylim(0, None)
 
     def _picture(self, axes: Any) -> None:
+        from matplotlib.ticker import MaxNLocator
+
         for place, name in enumerate(self._names):
             decibels = float(self._frame["psnr_db"][name])
             self._dot(axes, place, float(self._frame["ssim"][name]), f"{decibels:.0f} dB")
         self._dress(axes, "Viewers: SSIM (and PSNR)")
         axes.yaxis.set_major_formatter("{x:.3f}")
+        axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         low = float(self._frame["ssim"].min())
         axes.set_ylim(min(low - 0.25 * (1 - low), 0.98), 1)
 
-    def _dot(self, axes: Any, place: int, value: float, label: str) -> None:
+    def _dot(self, axes: Any, place: int, value: float, label: str, beside: bool = False) -> None:
+        """A value with its label to the right or below."""
         axes.plot(place, value, "o", markersize=8, color=self._colours.first)
+        offset, across, down = ((9, 0), "left", "center") if beside else ((0, -8), "center", "top")
         axes.annotate(
             label,
             (place, value),
-            (9, 0),
+            offset,
             textcoords="offset points",
-            va="center",
+            ha=across,
+            va=down,
             fontsize=8,
             color=self._colours.text,
         )

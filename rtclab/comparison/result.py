@@ -50,18 +50,20 @@ TABLE: dict[str, tuple[Line, ...]] = {
         Line("freezes", "freezes, all viewers", 1, 0),
         Line("ssim", "SSIM", 1, 3),
         Line("psnr_db", "PSNR", 1, 1, "dB"),
-        Line("skew_s", "sound before picture", 1e3, 0, "ms"),
+        Line("skew_s", "sound ahead of picture", 1e3, 0, "ms"),
     ),
 }
 
+BUSY = 0.8  # share of a core from which on the participants' thread delays what it measures
+
 _STYLE = (
     ".rtclab-compare{border-collapse:collapse;font-variant-numeric:tabular-nums}"
-    ".rtclab-compare th,.rtclab-compare td{padding:2px 12px!important;text-align:right!important;"
-    "background:none!important;border:0}"
-    ".rtclab-compare th:first-child,.rtclab-compare td:first-child,.rtclab-compare td:last-child"
-    "{text-align:left!important}"
-    ".rtclab-compare tr.group th{padding-top:10px!important;border-bottom:1px solid currentColor}"
-    ".rtclab-compare small,.rtclab-compare td:last-child,.rtclab-compare caption{opacity:.65}"
+    ".rtclab-compare tr,.rtclab-compare th,.rtclab-compare td{background:none!important;border:0}"
+    ".rtclab-compare th,.rtclab-compare td{padding:2px 0 2px 24px!important;text-align:right!important}"
+    ".rtclab-compare td.paper{padding-left:6px!important;font-size:85%}"
+    ".rtclab-compare .words{text-align:left!important;padding-left:12px!important}"
+    ".rtclab-compare tr.group th{padding-top:10px!important;border-bottom:1px solid currentColor!important}"
+    ".rtclab-compare .paper,.rtclab-compare .unit,.rtclab-compare caption{opacity:.65}"
     ".rtclab-compare caption{caption-side:bottom;text-align:left;padding:8px 12px}"
 )
 
@@ -77,7 +79,8 @@ class Comparison:
         ``downlink_bps`` (payload), ``uplink_wire_bps``, ``downlink_wire_bps`` (with RTP, SRTP, UDP and IP
         headers), ``encodes``, ``decodes`` (video encoders and decoders at work), ``connections``. Of the
         server: ``server_in_bps``, ``server_out_bps`` (payload), ``server_in_pps``, ``server_out_pps``
-        (packets a second), ``server_cores`` (share of a core). Of what viewers get: ``latency_p50_s``,
+        (packets a second), ``server_cores`` (share of a core); ``peers_cores`` is that of the thread on which
+        all participants run, codecs aside. Of what viewers get: ``latency_p50_s``,
         ``latency_p95_s``, ``first_frame_s`` (from joining), ``fps``, ``frames_missing`` (share), ``freezes``
         and ``frozen_s`` (all viewers together), ``ssim``, ``psnr_db``, ``skew_s`` (positive: sound first).
         ``<figure>_formula`` is what a figure is on paper, ``video_bps`` and ``audio_bps`` the B in it.
@@ -121,25 +124,39 @@ class Comparison:
 
     def _repr_html_(self) -> str:
         names = [str(name) for name in self.frame.index]
-        head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
+        head = "".join(f"<th>{html.escape(name)}</th><th></th>" for name in names)
         lines = []
         for group, members in TABLE.items():
-            lines.append(f'<tr class="group"><th>{group}</th>{"<th></th>" * (len(names) + 1)}</tr>')
+            lines.append(
+                f'<tr class="group"><th class="words" colspan="{2 * len(names) + 2}">{group}</th></tr>'
+            )
             for line in members:
-                cells = "".join(self._cell(line, name) for name in names)
-                lines.append(f"<tr><td>{line.label}</td>{cells}<td>{line.unit}</td></tr>")
-        caption = f"{html.escape(self._title())}. Small: what it is on paper."
+                cells = "".join(self._cells(line, name) for name in names)
+                unit = f'<td class="words unit">{line.unit}</td>'
+                lines.append(f'<tr><td class="words">{line.label}</td>{cells}{unit}</tr>')
+        caption = html.escape(f"{self._title()}. Small: what it is on paper. {self._doubts()}")
         return (
             f'<style>{_STYLE}</style><table class="rtclab-compare"><caption>{caption}</caption>'
             f"<thead><tr><th></th>{head}<th></th></tr></thead><tbody>{''.join(lines)}</tbody></table>"
         )
 
-    def _cell(self, line: Line, name: str) -> str:
-        formula = ""
+    def _doubts(self) -> str:
+        """Which latencies tell more of this machine than of an architecture."""
+        busy = [name for name in self.frame.index if self.frame["peers_cores"][name] > BUSY]
+        if not busy:
+            return ""
+        return (
+            f"The participants, who share one thread here, kept it busy in: {', '.join(busy)}. Latency there "
+            "is this machine's; take fewer participants or a lower fps."
+        )
+
+    def _cells(self, line: Line, name: str) -> str:
+        paper = ""
         if f"{line.figure}_formula" in self.frame:
-            paper = _written(self.frame.at[name, f"{line.figure}_formula"], line)
-            formula = f" <small>{paper}</small>" if paper else ""
-        return f"<td>{_written(self.frame.at[name, line.figure], line) or '-'}{formula}</td>"
+            paper = _written(self.frame[f"{line.figure}_formula"][name], line)
+        return (
+            f'<td>{_written(self.frame[line.figure][name], line) or "-"}</td><td class="paper">{paper}</td>'
+        )
 
 
 def _written(value: Any, line: Line) -> str:

@@ -76,8 +76,8 @@ class Snapshot:
         `Peer.stats` of everybody, with a column ``name``.
     room : pandas.DataFrame
         `Room.stats`.
-    cpu_s : float
-        CPU seconds the server has used.
+    cpu_s, peers_cpu_s : float
+        CPU seconds that the server and the participants' engine have used; codecs of participants run apart.
     """
 
     peers: pd.DataFrame
@@ -85,6 +85,7 @@ class Snapshot:
     room: pd.DataFrame
     room_at: float
     cpu_s: float
+    peers_cpu_s: float
     cpu_at: float
 
 
@@ -265,11 +266,12 @@ class _Trial:
             at = time.monotonic()
             return [(await peer.astats()).assign(name=name) for name, peer in self.peers.items()], at
 
-        cpu_s, cpu_at = self._server_cpu_s(), time.monotonic()
+        cpu_s, peers_cpu_s, cpu_at = self._server_cpu_s(), self.engine.cpu_s(), time.monotonic()
         stats, peers_at = self.engine.run(peers())
         room_at = time.monotonic()
         room = self.room.stats()
-        return Snapshot(pd.concat(stats, ignore_index=True), peers_at, room, room_at, cpu_s, cpu_at)
+        everybody = pd.concat(stats, ignore_index=True)
+        return Snapshot(everybody, peers_at, room, room_at, cpu_s, peers_cpu_s, cpu_at)
 
     def _server_cpu_s(self) -> float:
         """The engine's thread, and those that an architecture has of its own."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -34,12 +35,20 @@ def test_the_table_has_every_line_and_the_formulas(comparison: Comparison) -> No
     for lines in TABLE.values():
         for line in lines:
             assert line.figure in comparison.frame
-            assert f"<td>{line.label}</td>" in page
+            assert f">{line.label}</td>" in page
     uplink = re.search(r"uplink, payload</td>(.*?)</tr>", page)
     assert uplink is not None
-    assert re.findall(r"<td>(\d+) <small>(\d+)</small>", uplink[1]) == [("960", "960"), *[("480", "480")] * 3]
+    cells = re.findall(r'<td>(\d+)</td><td class="paper">(\d+)</td>', uplink[1])
+    assert cells == [("960", "960"), *[("480", "480")] * 3]
     assert "nan" not in page
     assert repr(comparison).startswith("<Comparison of mesh, relay, sfu, mcu: 3 participants")
+
+
+def test_a_busy_machine_is_named(comparison: Comparison) -> None:
+    assert "kept it busy" not in comparison._repr_html_()
+    frame = comparison.frame.copy()
+    frame.loc["mesh", "peers_cores"] = 0.95
+    assert "busy in: mesh. Latency" in dataclasses.replace(comparison, frame=frame)._repr_html_()
 
 
 @pytest.mark.parametrize("dark", [False, True])
