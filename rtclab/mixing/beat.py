@@ -46,8 +46,8 @@ class Beat:
         """The number of the tick to do at `now`; None if it is too early for the next one."""
         if now < self.due:
             return None
-        # `due` was reached, so rounding must not put the newest tick before it
         newest = max(math.floor((now - self.start) / self.interval), self._next)
+        newest += self.start + (newest + 1) * self.interval <= now  # where the division was rounded down
         missed = newest - self._next - self._catch_up
         if missed > 0:
             self.skipped += missed

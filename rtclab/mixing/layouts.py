@@ -108,7 +108,7 @@ def pip(tiles: Sequence[Tile], size: tuple[int, int]) -> list[Rect]:
         return grid(tiles, size)
     main = _main(tiles)
     margin = _even(width / 50)
-    inset = _even(min(width / 4, (width - margin) / (len(tiles) - 1) - margin))
+    inset = _even(min(width / 4, height / 3 * ASPECT, (width - margin) / (len(tiles) - 1) - margin))
     tall = _even(inset / ASPECT)
     rects = []
     x = width - margin - inset
@@ -134,7 +134,7 @@ def layout_of(layout: str | Layout) -> Layout:
     """
     if callable(layout):
         return layout
-    if layout not in LAYOUTS:
+    if not isinstance(layout, str) or layout not in LAYOUTS:
         names = ", ".join(f'"{name}"' for name in LAYOUTS)
         raise ValueError(
             f"layout must be one of {names} or a function of (tiles, size) that gives a rectangle for each "

@@ -147,7 +147,7 @@ class PictureMixer:
         self._frames = self._keyframes = self._retired_decoded = self._retired_broken = 0
         self._layout_failures = 0
         self._layout_error: str | None = None
-        self._thread = MixerThread("rtclab-pictures", self._work)
+        self._thread = MixerThread("rtclab-pictures", self.step)
 
     def start(self) -> None:
         """Begin to mix."""
@@ -264,7 +264,11 @@ class PictureMixer:
 
     # -- on the mixer's thread --------------------------------------------------------------------------
 
-    def _work(self, now: float) -> float:
+    def step(self, now: float) -> float:
+        """Decode what has come, and make a frame if one is due; returns when to come again at the latest.
+
+        `start` has a thread call it.
+        """
         with self._lock:
             slots = list(self._slots.values())
         for slot in slots:

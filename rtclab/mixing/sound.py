@@ -90,7 +90,7 @@ class SoundMixer:
         self._mixes: dict[str | None, _Mix] = {}  # by listener; None: all who send no sound
         self._beat = Beat(BLOCK_S, clock(), CATCH_UP)
         self._blocks = self._encoded = 0
-        self._thread = MixerThread("rtclab-sound", self._work)
+        self._thread = MixerThread("rtclab-sound", self.step)
 
     def start(self) -> None:
         """Begin to mix."""
@@ -147,7 +147,11 @@ class SoundMixer:
 
     # -- on the mixer's thread --------------------------------------------------------------------------
 
-    def _work(self, now: float) -> float:
+    def step(self, now: float) -> float:
+        """Decode what has come, and mix the blocks that are due; returns when to come again at the latest.
+
+        `start` has a thread call it.
+        """
         with self._lock:
             speakers = dict(self._speakers)
         for speaker in speakers.values():

@@ -26,7 +26,6 @@ FIRST_TARGET, HIGHEST_TARGET = 2 * BLOCK, 8 * BLOCK
 MOST = RATE // 2  # samples that may wait
 LONGEST_FILL = RATE // 10  # samples that lost packets are bridged for
 WINDOW = 25  # blocks over which the least left over is looked at
-LEAST_LEFT = RATE // 200  # 5 ms
 STEP = 5  # samples in a block
 CALM_BLOCKS = 500  # blocks without being late after which a voice waits for less again
 KNEE, CEILING = 26_000.0, 32_000.0
@@ -137,13 +136,14 @@ class Voice:
             self._target = max(self._target - BLOCK // 2, FIRST_TARGET)
         if self._blocks < WINDOW:
             return
-        most_left = self._target - BLOCK // 2
+        # one packet must be left: as the clocks drift apart, each in turn comes just after its tick
+        least_left, most_left = self._target - BLOCK, self._target - BLOCK // 2
         if self._left > most_left + 2 * BLOCK:
             self._skip(BLOCK)
             self._step = 0
         elif self._left > most_left:
             self._step = STEP
-        elif self._left < LEAST_LEFT:
+        elif self._left < least_left:
             self._step = -STEP
         else:
             self._step = 0
