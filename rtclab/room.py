@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 
-from .engine import get_engine
+from .engine import Engine, get_engine
 from .errors import Closed, RtclabError
 from .forwarding import mcu, mesh, relay, sfu  # noqa: F401 - registers them
 from .forwarding.architecture import Architecture, Options, Stage, fenced, named
@@ -349,30 +349,37 @@ class Room:
 
     # -- headless ---------------------------------------------------------------------------------------
 
-    def join(self, name: str) -> Peer:
+    def join(self, name: str, engine: Engine | None = None) -> Peer:
         """Let a headless participant join: a stock aiortc peer in this process, over real ICE, DTLS and
         UDP.
+
+        Parameters
+        ----------
+        name : str
+            Its name in the room.
+        engine : Engine, optional
+            Where it runs; by default on the room's thread.
 
         Raises
         ------
         rtclab.errors.SignalingError
             Somebody of that name is in the room.
         """
-        peer = self._new_peer(name)
+        peer = self._new_peer(name, engine)
         peer.join()
         self._peers.append(peer)
         return peer
 
-    async def ajoin(self, name: str) -> Peer:
+    async def ajoin(self, name: str, engine: Engine | None = None) -> Peer:
         """Awaitable twin of `join`."""
-        peer = self._new_peer(name)
+        peer = self._new_peer(name, engine)
         await peer.ajoin()
         self._peers.append(peer)
         return peer
 
-    def _new_peer(self, name: str) -> Peer:
+    def _new_peer(self, name: str, engine: Engine | None) -> Peer:
         self._check_open()
-        return Peer(self._engine, self._server.connect, name, on_left=self._left)
+        return Peer(engine or self._engine, self._server.connect, name, self._left, self._engine)
 
     def _left(self, peer: Peer) -> None:
         if peer in self._peers:
