@@ -325,8 +325,8 @@ export class RoomClient {
     const before = this.architecture;
     this.architecture = { name, direct, mixed, peers };
     if (name !== before.name) this.switchedAt = clockNow();
-    this.mesh.update(this.architecture);
     if (name !== before.name || direct !== before.direct) this.ways.switched();
+    this.mesh.update(this.architecture);
     this.waitForOthers();
     this.changed("architecture");
   }

@@ -40,6 +40,7 @@ export class MeshLink {
     this.makingOffer = false;
     this.ignoreOffer = false;
     this.isSettingRemoteAnswerPending = false;
+    this.described = Promise.resolve();
     /** @type {string | null} */
     this.fingerprint = null;
     this.restarted = false;
@@ -158,7 +159,8 @@ export class MeshLink {
         this.fingerprint = fingerprintOf(description.sdp);
         this.incoming = new Map((tracks ?? []).map(({ mid, track }) => [mid, track]));
         try {
-          await pc.setRemoteDescription(description);
+          this.described = pc.setRemoteDescription(description);
+          await this.described;
         } finally {
           this.isSettingRemoteAnswerPending = false;
         }
@@ -167,6 +169,7 @@ export class MeshLink {
         this.#announce();
       } else if (candidate) {
         try {
+          await this.described; // Chromium refuses a candidate while the first description is being set
           await pc.addIceCandidate(candidate);
         } catch (error) {
           if (!this.ignoreOffer) throw error;

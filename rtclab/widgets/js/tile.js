@@ -12,7 +12,10 @@ const SPEAKING_DBOV = -50;
 
 /** A picture that has stood still for longer than this after a switch is explained. */
 const GAP_S = 0.5;
+const OVERLAP_S = 1;
 const EXPLAINED_FOR_S = 10;
+/** Reasons that any switch brings for a moment. */
+const PASSING_REASONS = ["publisher_sends_nothing", "waiting_for_keyframe", "direct", "mixed"];
 const READ_EVERY_S = 1;
 
 export class Tile {
@@ -162,34 +165,32 @@ export class Tile {
     if (!this.scene) return;
     const { video } = this.scene;
     const refused = video && (this.client.refusals.get(video.id) ?? this.client.refusals.get(`layer ${video.id}`));
-    const pictured = this.video.videoWidth > 0 && this.video.srcObject !== null;
+    // a change of the track in the stream takes the size away for a moment
+    const pictured = (this.video.videoWidth > 0 || this.shownAt > 0) && this.video.srcObject !== null;
     const off = !video || video.muted;
-    const switching = this.#switchText();
     this.blank.hidden = pictured && !off;
     this.video.hidden = off;
-    const waiting = refused ? "" : switching || "Waiting for the first frame …";
+    const text = refused || (off ? "" : this.#gapText());
+    const waiting = text ? "" : "Waiting for the first frame …";
     setText(this.blankText, !video ? "Sound only" : video.muted ? "The picture is off." : waiting);
-    const text = refused || (off || !pictured ? "" : switching) || (off ? "" : this.#pauseText());
     this.reason.hidden = !text;
-    setText(this.reason, text || "");
-  }
-
-  /** While a switch keeps the picture waiting. */
-  #switchText() {
-    const now = clockNow();
-    const { switchedAt, architecture } = this.client;
-    if (now - switchedAt > EXPLAINED_FOR_S || now - this.shownAt < GAP_S) return "";
-    return `Switching to ${titleOf(architecture.name)} …`;
+    setText(this.reason, text);
   }
 
   /** Why nothing comes. */
-  #pauseText() {
-    const id = this.scene?.video?.id ?? "";
-    const { architecture, consumers, ways } = this.client;
-    if (architecture.direct) return ways.taken.get(id) === "direct" ? "" : `No direct connection to ${this.scene?.participant.name} yet: trying …`;
-    const consumer = consumers.get(id);
+  #gapText() {
+    const { architecture, consumers, switchedAt } = this.client;
+    const now = clockNow();
+    const still = now - this.shownAt > GAP_S;
+    const consumer = consumers.get(this.scene?.video?.id ?? "");
     const paused = consumer && consumer.rid === null && consumer.target === null ? consumer.reason : null;
-    return paused ? `Paused: ${reasonText(paused)}` : "";
+    if (paused && !PASSING_REASONS.includes(paused)) return `Paused: ${reasonText(paused)}`;
+    // what the former way has brought along may still be shown after the switch
+    const switching = now - switchedAt < EXPLAINED_FOR_S && this.shownAt < switchedAt + OVERLAP_S;
+    if (switching) return still ? `Switching to ${titleOf(architecture.name)} …` : "";
+    if (architecture.direct) return still ? `No direct connection to ${this.scene?.participant.name} yet: trying …` : "";
+    // the room's word on a switch comes a moment later
+    return paused && paused !== "direct" && paused !== "mixed" ? `Paused: ${reasonText(paused)}` : "";
   }
 
   updateLevel() {

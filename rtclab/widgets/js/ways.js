@@ -31,7 +31,6 @@ export class Ways {
   /** The architecture has changed: what flows already says nothing any more. */
   switched() {
     this.switchedAt = performance.timeOrigin + performance.now();
-    this.settle();
     this.#poll(performance.now() + POLL_FOR_MS);
   }
 
