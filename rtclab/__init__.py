@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from . import errors, measure
+    from .comparison import Comparison, compare
     from .forwarding.architecture import Architecture, architecture
     from .participant import Layer, Participant, Track
     from .peers import File, Peer, RemoteTrack, TestPattern
@@ -25,6 +26,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Architecture",
+    "Comparison",
     "File",
     "Layer",
     "Participant",
@@ -34,12 +36,14 @@ __all__ = [
     "TestPattern",
     "Track",
     "architecture",
+    "compare",
     "errors",
     "measure",
 ]
 
 _HOMES = {
     "Architecture": "forwarding.architecture",
+    "Comparison": "comparison",
     "File": "peers",
     "Layer": "participant",
     "Participant": "participant",
@@ -49,6 +53,7 @@ _HOMES = {
     "TestPattern": "peers",
     "Track": "participant",
     "architecture": "forwarding.architecture",
+    "compare": "comparison",
 }
 
 

@@ -36,7 +36,12 @@ def _parser(asked: str | None = None) -> argparse.ArgumentParser:
     serve.add_argument(
         "--udp-port", type=int, default=0, metavar="N", help="port of all media; 0 takes a free one"
     )
-    serve.add_argument("--architecture", type=_architecture, default="sfu", metavar="NAME", help="sfu")
+    serve.add_argument(
+        "--architecture",
+        default="sfu",
+        choices=("mesh", "relay", "sfu", "mcu"),
+        help="how the room forwards (%(default)s)",
+    )
     serve.add_argument("--token", help="what clients must show; made up unless HTTP stays on this machine")
 
     bench = commands.add_parser("bench", help="measure what a room costs, beside other media servers")
@@ -54,12 +59,6 @@ def _parser(asked: str | None = None) -> argparse.ArgumentParser:
     return parser
 
 
-def _architecture(name: str) -> str:
-    if name != "sfu":
-        raise argparse.ArgumentTypeError(f"a room is an 'sfu'; there is no {name!r} yet")
-    return name
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code is 0 when all went well, 1 for an error, 2 for wrong usage."""
     words = sys.argv[1:] if arguments is None else list(arguments)
@@ -73,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command == "serve":
             from .serve import serve
 
-            serve(options.host, options.port, options.udp_port, options.token)
+            serve(options.host, options.port, options.udp_port, options.token, options.architecture)
             return 0
         if options.command == "bench":
             from .bench.command import bench

@@ -16,15 +16,17 @@ from typing import Any
 
 import pandas as pd
 
-from .engine import get_engine
+from .engine import Engine, get_engine
 from .errors import Closed, RtclabError
-from .forwarding import mesh, relay, sfu  # noqa: F401 - registers them
+from .forwarding import mcu, mesh, relay, sfu  # noqa: F401 - registers them
 from .forwarding.architecture import Architecture, Options, Stage, fenced, named
 from .forwarding.producer import Upstream
 from .forwarding.router import TICK_S, Router
 from .measure.stats import drops_by_place, stats_frame
+from .mixing.layouts import layout_of
 from .participant import Layer, Participant, Track
 from .peers import Peer
+from .signaling.carrier import Carrier, Endpoint
 from .signaling.member import Member, Publication
 from .signaling.server import SignalingServer
 from .signaling.trace import SignalingTrace
@@ -102,6 +104,7 @@ class Room:
                 f"video_codecs must be some of {', '.join(VIDEO_CODECS)}, not {list(video_codecs)!r}"
             )
         kind = named(architecture)
+        layout_of(layout)
         self._options = Options(
             _last_n(last_n), _size(size), _positive("fps", fps), _positive("bitrate", bitrate), layout
         )
@@ -187,6 +190,7 @@ class Room:
 
     @layout.setter
     def layout(self, layout: str | Callable[..., Any]) -> None:
+        layout_of(layout)
         self._options.layout = layout
 
     @property
@@ -213,6 +217,16 @@ class Room:
     def participants(self) -> list[Participant]:
         """Everybody in the room now."""
         return self._read(lambda: [self._participant(member) for member in self._server.members.values()])
+
+    @property
+    def speakers(self) -> list[str]:
+        """Names of those who publish a picture, by when they last became the active speaker."""
+
+        def read() -> list[str]:
+            showing = [id for id, producer in self._router.producers() if producer.kind == "video"]
+            return [self._name_of(id) for id in self._router.levels.by_turn(dict.fromkeys(showing))]
+
+        return list(self._read(read))
 
     @property
     def tracks(self) -> list[Track]:
@@ -322,32 +336,49 @@ class Room:
             former.close()
         self._widgets[key if key[0] else (str(id(widget)), *key)] = widget
 
+    def connect(self, carrier: Carrier) -> Endpoint:
+        """Take in a client that comes by a carrier of yours; call it on the engine's thread.
+
+        Returns
+        -------
+        Endpoint
+            Where to hand what the client says, and that it is gone.
+        """
+        return self._server.connect(carrier)
+
     # -- headless ---------------------------------------------------------------------------------------
 
-    def join(self, name: str) -> Peer:
+    def join(self, name: str, engine: Engine | None = None) -> Peer:
         """Let a headless participant join: a stock aiortc peer in this process, over real ICE, DTLS and
         UDP.
+
+        Parameters
+        ----------
+        name : str
+            Its name in the room.
+        engine : Engine, optional
+            Where it runs; by default on the room's thread.
 
         Raises
         ------
         rtclab.errors.SignalingError
             Somebody of that name is in the room.
         """
-        peer = self._new_peer(name)
+        peer = self._new_peer(name, engine)
         peer.join()
         self._peers.append(peer)
         return peer
 
-    async def ajoin(self, name: str) -> Peer:
+    async def ajoin(self, name: str, engine: Engine | None = None) -> Peer:
         """Awaitable twin of `join`."""
-        peer = self._new_peer(name)
+        peer = self._new_peer(name, engine)
         await peer.ajoin()
         self._peers.append(peer)
         return peer
 
-    def _new_peer(self, name: str) -> Peer:
+    def _new_peer(self, name: str, engine: Engine | None) -> Peer:
         self._check_open()
-        return Peer(self._engine, self._server.connect, name, on_left=self._left)
+        return Peer(engine or self._engine, self._server.connect, name, self._left, self._engine)
 
     def _left(self, peer: Peer) -> None:
         if peer in self._peers:

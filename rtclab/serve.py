@@ -85,8 +85,8 @@ class RoomServer:
         exposed = not all(ipaddress.ip_address(address).is_loopback for address in addresses)
         self.token = token or (secrets.token_urlsafe(18) if exposed else None)
         self.base = f"http://{_shown(host, room)}:{self.port}"
-        self.desk = WhipDesk(room._server.connect)
-        self.hub = SocketHub(room._server.connect)
+        self.desk = WhipDesk(room.connect)
+        self.hub = SocketHub(room.connect)
         self._http: HTTPServer | None = None
 
     @property
@@ -216,6 +216,7 @@ def serve(
     port: int = DEFAULT_PORT,
     udp_port: int = 0,
     token: str | None = None,
+    architecture: str = "sfu",
     ready: Callable[[dict[str, Any]], None] = _print_line,
 ) -> None:
     """Run a room until SIGINT or SIGTERM; call it on the main thread.
@@ -226,6 +227,8 @@ def serve(
         See `RoomServer`.
     udp_port : int
         The room's UDP port; 0 takes a free one.
+    architecture : str
+        How the room forwards.
     ready : callable
         Called with the description once requests are answered; prints it as one line of JSON.
 
@@ -236,7 +239,7 @@ def serve(
     """
     stopped = threading.Event()
     engine = get_engine()
-    with _signals(stopped), Room("room", udp_port=udp_port) as room:
+    with _signals(stopped), Room("room", udp_port=udp_port, architecture=architecture) as room:
         server = RoomServer(room, host, port, token)
         try:
             engine.run(server.start())

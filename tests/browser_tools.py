@@ -64,14 +64,21 @@ def stats(page: Page, kind: str) -> list[dict[str, Any]]:
     return reports
 
 
-def wait_for(page: Page, kind: str, condition: str, timeout: float = 20) -> None:
-    """Wait until ``condition``, JavaScript on the list `reports`, holds for the reports of one type."""
-    page.wait_for_function(
+def wait_for(page: Page, kind: str, condition: str, timeout: float = 20) -> Any:
+    """Wait until ``condition``, JavaScript on the list `reports`, is true of the reports of one type.
+
+    Returns
+    -------
+    Any
+        What it was then.
+    """
+    handle = page.wait_for_function(
         f"async (kind) => {{ const reports = await ({STATS})(kind); return {condition}; }}",
         arg=kind,
         timeout=timeout * 1000,
         polling=250,
     )
+    return handle.json_value()
 
 
 def start_publishing(notebook: Notebook, cell: int, source: str | None = None) -> Locator:

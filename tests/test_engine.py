@@ -100,6 +100,26 @@ def test_an_engine_stops_for_good() -> None:
         engine.submit(_thread())
 
 
+def test_an_engine_knows_what_its_own_thread_costs() -> None:
+    busy, idle = Engine(), Engine()
+
+    async def work() -> float:
+        begin = time.thread_time()
+        while time.thread_time() < begin + 0.05:
+            pass
+        return busy.cpu_s()
+
+    before, other = busy.cpu_s(), idle.cpu_s()
+    inside = busy.run(work())
+    assert inside - before >= 0.05
+    assert busy.cpu_s() >= inside
+    assert idle.cpu_s() - other < 0.05
+    for engine in (busy, idle):
+        engine.stop()
+    with pytest.raises(Closed):
+        busy.cpu_s()
+
+
 def test_a_cell_yields_soon_to_a_sleeping_engine_and_late_to_one_at_work() -> None:
     engine = Engine()
     before = sys.getswitchinterval()
@@ -128,9 +148,11 @@ def test_a_cell_yields_soon_to_a_sleeping_engine_and_late_to_one_at_work() -> No
 def test_a_process_ends_with_a_room_open_and_media_flowing() -> None:
     program = """
 import rtclab
+from rtclab.engine import Engine
 room = rtclab.Room()
 room.join("a").publish(rtclab.TestPattern(160, 90, fps=10))
 room.join("b").watch("a").next_frame(10)
+room.join("c", Engine()).watch("a").next_frame(10)
 print("frame", flush=True)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)

@@ -25,6 +25,7 @@ FLOORS = [
     {"netlab"},
     {"transport"},
     {"congestion"},
+    {"mixing"},
     {"forwarding"},
     {"signaling"},
     {"measure"},
@@ -32,12 +33,12 @@ FLOORS = [
     {"jupyter"},
     {"widgets"},
     {"room", "participant"},
-    {"cli", "bench", "doctor", "chromium", "lab", "serve"},
+    {"cli", "bench", "comparison", "doctor", "chromium", "lab", "serve"},
 ]
 FLOOR_OF = {name: number for number, names in enumerate(FLOORS) for name in names}
 IMPURE = {"asyncio", "random", "select", "selectors", "socket", "threading", "time"}
 MAX_LINES = 500
-MAX_BUNDLE_BYTES = 60 * 1024
+MAX_BUNDLE_BYTES = 80 * 1024
 
 
 def name_of(path: Path) -> str:

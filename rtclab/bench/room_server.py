@@ -78,7 +78,7 @@ def _figures(room: Room) -> dict[str, Any]:
 def main() -> None:
     """Serve one room until standard input ends."""
     with Room(host_candidates=["127.0.0.1"]) as room:
-        port = get_engine().run(listen(room._server.connect))
+        port = get_engine().run(listen(room.connect))
         for line in sys.stdin:
             request = json.loads(line)
             if request["do"] == "open":

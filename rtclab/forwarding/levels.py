@@ -8,7 +8,8 @@ have been silent for a while, so that the view does not jump at every cough.
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
+from typing import TypeVar
 
 # Below this level nobody is the active speaker: room noise is about -60 dBov, quiet speech -45.
 SPEECH_DBOV = -50.0
@@ -22,6 +23,8 @@ STALE_S = 1.5
 # How quiet a silence is makes no difference to how soon the next word counts.
 _FLOOR_DBOV = -70.0
 _ATTACK_S, _RELEASE_S, _SPEAKER_S = 0.05, 0.25, 0.5
+
+_Key = TypeVar("_Key", bound=Hashable)
 
 
 class _Voice:
@@ -37,12 +40,14 @@ class _Voice:
 class AudioLevels:
     """Levels of all participants of a room."""
 
-    __slots__ = ("_active", "_active_spoke", "_voices")
+    __slots__ = ("_active", "_active_spoke", "_turn", "_turns", "_voices")
 
     def __init__(self) -> None:
         self._voices: dict[Hashable, _Voice] = {}
         self._active: Hashable | None = None
         self._active_spoke = 0.0
+        self._turn = 0
+        self._turns: dict[Hashable, int] = {}  # the last time each became the active speaker
 
     def receive(self, key: Hashable, dbov: float, voice: bool, now: float) -> None:
         """Take in the level of one packet.
@@ -72,6 +77,7 @@ class AudioLevels:
     def forget(self, key: Hashable) -> None:
         """Drop a participant who left."""
         self._voices.pop(key, None)
+        self._turns.pop(key, None)
         if self._active == key:
             self._active = None
 
@@ -96,8 +102,16 @@ class AudioLevels:
             best = max(speaking, key=speaking.__getitem__)
             current = speaking.get(self._active, _FLOOR_DBOV)
             if self._active is None or silent or speaking[best] > current + MARGIN_DB:
+                if best != self._active:
+                    self._turn += 1
+                    self._turns[best] = self._turn
                 self._active = best
                 self._active_spoke = now
         elif silent:
             self._active = None
         return self._active
+
+    def by_turn(self, keys: Iterable[_Key]) -> list[_Key]:
+        """Sort participants by when they last became the active speaker, the latest first; those who never
+        were keep their order behind."""
+        return sorted(keys, key=lambda key: -self._turns.get(key, 0))

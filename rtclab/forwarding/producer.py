@@ -58,6 +58,7 @@ class Producer:
         self.clock_rate = clock_rate
         self.payload_type = payload_type
         self.rtx_payload_type = rtx_payload_type
+        self.source = ""  # what its publisher says it is: "camera", "screen", ...
         self.muted = False
         self.closed = False
         self.cname = ""

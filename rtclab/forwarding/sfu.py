@@ -20,8 +20,8 @@ class Sfu(Architecture):
     Attributes
     ----------
     order : list of str
-        Ids of the clients that publish a picture: the active speaker first, then by when they last spoke;
-        who has not spoken yet comes after those, in the order of publishing.
+        Ids of the clients that publish a picture, by when they last became the active speaker; who never
+        was comes after those, in the order of publishing.
     """
 
     def __init__(self, stage: Stage) -> None:
@@ -46,23 +46,23 @@ class Sfu(Architecture):
 
     def published(self, producer: Producer, client_id: str, now: float) -> None:
         """Who shows a picture has a place in the order."""
-        if producer.kind == "video" and client_id not in self.order:
-            self.order.append(client_id)
-            self.version += 1
+        self._reorder()
 
     def unpublished(self, producer: Producer, now: float) -> None:
         """Who shows none any more loses it."""
-        showing = {client_id for client_id, other in self.stage.router.producers() if other.kind == "video"}
-        self.order = [client_id for client_id in self.order if client_id in showing]
-        self.version += 1
+        self._reorder()
 
     def tick(self, now: float) -> None:
         """Let the active speaker come first."""
-        speaker = self.stage.router.levels.loudest(now)
-        if speaker in self.order and self.order[0] != speaker:
-            self.order.remove(str(speaker))
-            self.order.insert(0, str(speaker))
+        self.stage.router.levels.loudest(now)
+        self._reorder()
+
+    def _reorder(self) -> None:
+        router = self.stage.router
+        showing = [client_id for client_id, producer in router.producers() if producer.kind == "video"]
+        order = router.levels.by_turn(dict.fromkeys(showing))
+        last_n = self.stage.options.last_n
+        if last_n != self._last_n or (last_n is not None and order != self.order):
+            self._last_n = last_n
             self.version += 1
-        if self._last_n != self.stage.options.last_n:
-            self._last_n = self.stage.options.last_n
-            self.version += 1
+        self.order = order

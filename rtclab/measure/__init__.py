@@ -7,7 +7,7 @@ from .formulas import formulas
 from .frame_code import FrameCode, draw_frame_code, read_frame_code
 from .freezes import Freezes, freezes
 from .latency import LatencySummary, latency, summary
-from .quality import Quality, mean_quality, quality
+from .quality import Quality, luma, mean_quality, quality
 from .skew import onsets, skew
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "formulas",
     "freezes",
     "latency",
+    "luma",
     "mean_quality",
     "onsets",
     "quality",

@@ -66,9 +66,9 @@ def quality(
     _check(reference, received)
     if without_code is None:
         without_code = read_frame_code(reference) is not None
-    sent = _luma(reference)
+    sent = luma(reference)
     height, width = sent.shape
-    got = _luma(received, (width, height))
+    got = luma(received, (width, height))
     if without_code:
         end = height - math.ceil(STRIP_CELLS * width / CELLS_ACROSS)
         if end < SMALLEST_SIDE:
@@ -76,6 +76,33 @@ def quality(
         sent, got = sent[:end], got[:end]
     psnr = _filtered("psnr", sent, got)["lavfi.psnr.psnr.y"]
     return Quality(float(psnr), float(_filtered("ssim", sent, got)["lavfi.ssim.Y"]))
+
+
+def luma(picture: NDArray[np.uint8], size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
+    """The luma of a picture, as an encoder gets it.
+
+    Parameters
+    ----------
+    picture : numpy.ndarray
+        uint8, (height, width, 3) RGB, which becomes limited-range BT.601, or (height, width) luma.
+    size : tuple of int, optional
+        Width and height to scale it to (bicubic).
+
+    Returns
+    -------
+    numpy.ndarray
+        (height, width) uint8, read-only.
+    """
+    height, width = picture.shape[:2]
+    frame = av.VideoFrame.from_ndarray(
+        np.ascontiguousarray(picture), format="rgb24" if picture.ndim == 3 else "gray"
+    )
+    wide, high = size or (width, height)
+    if (wide, high) != (width, height) or picture.ndim == 3:
+        target = "yuv420p" if picture.ndim == 3 else "gray"
+        frame = frame.reformat(wide, high, target, interpolation="BICUBIC")
+    plane = frame.planes[0]
+    return np.frombuffer(bytes(plane), np.uint8).reshape(-1, plane.line_size)[:high, :wide]
 
 
 def mean_quality(values: Sequence[Quality]) -> Quality:
@@ -100,20 +127,6 @@ def _check(*pictures: NDArray[Any]) -> None:
             )
     if len({picture.ndim for picture in pictures}) > 1:
         raise ValueError("reference and received must both be RGB or both be luma")
-
-
-def _luma(picture: NDArray[np.uint8], size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
-    """Luma at `size`; RGB becomes limited-range BT.601, as on its way into an encoder."""
-    height, width = picture.shape[:2]
-    frame = av.VideoFrame.from_ndarray(
-        np.ascontiguousarray(picture), format="rgb24" if picture.ndim == 3 else "gray"
-    )
-    wide, high = size or (width, height)
-    if (wide, high) != (width, height) or picture.ndim == 3:
-        target = "yuv420p" if picture.ndim == 3 else "gray"
-        frame = frame.reformat(wide, high, target, interpolation="BICUBIC")
-    plane = frame.planes[0]
-    return np.frombuffer(bytes(plane), np.uint8).reshape(-1, plane.line_size)[:high, :wide]
 
 
 def _filtered(name: str, first: NDArray[np.uint8], second: NDArray[np.uint8]) -> dict[str, str]:

@@ -1,20 +1,21 @@
 """One headless participant: the client's side of the signaling schema, and a stock aiortc connection.
 
-Everything here runs on the engine's loop. The client always offers, one offer at a time (RFC 3264). An
-m-line is used for one direction; when its track ends it goes inactive and the next track of that kind takes
-it over, with the same sender or receiver and thus the same SSRC.
+Everything here runs on the engine's loop. The client always offers, one offer at a time (RFC 3264), and
+publishes and watches by its connection with the room whatever the room's architecture. What it watches it
+follows: when the room takes up another architecture, the same picture comes directly from its publisher, or
+inside the room's mix, or through the room again.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 import aiortc
-from aiortc.rtcrtptransceiver import RTCRtpTransceiver
 
 from ..engine import Engine
 from ..errors import Closed, NegotiationError, RtclabError, SignalingError, Timeout
@@ -22,33 +23,20 @@ from ..signaling import inprocess
 from ..signaling.carrier import Connect
 from ..signaling.messages import VERSION
 from . import rtc
-from .feeds import Borrowed, Feed, Outlet
-from .sinks import Inlet, RemoteTrack
+from .following import Description, Situation
+from .lines import Lines, Sending
+from .mesh import Mesh
+from .outlets import Spread
+from .sinks import RemoteTrack
 from .sources import Source
+from .watches import Watches
 
 AGENT = f"headless, aiortc {aiortc.__version__}"
 REPLY_TIMEOUT = 10.0
 CLOSE_TIMEOUT = 3.0
+MOST_OFFERS = 3  # in a row, while the room's list of tracks keeps changing under them
 
 log = logging.getLogger("rtclab.peers")
-
-
-class _Sending:
-    """An m-line that publishes."""
-
-    def __init__(self, transceiver: RTCRtpTransceiver, outlet: Outlet) -> None:
-        self.transceiver, self.outlet = transceiver, outlet
-        self.source: Source | None = None
-        self.track: str | None = None
-
-
-class _Receiving:
-    """An m-line that receives."""
-
-    def __init__(self, transceiver: RTCRtpTransceiver) -> None:
-        self.transceiver = transceiver
-        self.inlet = Inlet()
-        self.track: str | None = None
 
 
 class Client:
@@ -64,16 +52,23 @@ class Client:
         Its name in the room; the room invents one otherwise.
     on_end : callable
         Called once with the reason when the room has ended the session.
+    room_loop : asyncio.AbstractEventLoop, optional
+        The room's loop, if it is not the engine's.
     """
 
     def __init__(
-        self, engine: Engine, connect: Connect, name: str | None, on_end: Callable[[str], None]
+        self,
+        engine: Engine,
+        connect: Connect,
+        name: str | None,
+        on_end: Callable[[str], None],
+        room_loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         self.name = name or ""
         self.id = ""
-        self.tracks: dict[str, dict[str, Any]] = {}
         self.end: str | None = None
         self._engine = engine
+        self._room_loop = room_loop
         self._connect, self._asked_name = connect, name
         self._on_end = on_end
         self._carrier: inprocess.InProcessCarrier | None = None
@@ -83,8 +78,11 @@ class Client:
         self._connection.on("connectionstatechange", self._connection_changed)
         self._ids = itertools.count(1)
         self._replies: dict[int, asyncio.Future[dict[str, Any]]] = {}
-        self._sending: list[_Sending] = []
-        self._receiving: list[_Receiving] = []
+        self._lines = Lines(self._connection, self._first_frame)
+        self._mesh = Mesh(self._send, lambda: self._watches.bind())
+        self._room = Situation()
+        self._watches = Watches(self._room, self._lines, self._mesh)
+        self._paused: set[str] = set()  # own tracks that the room does not want
         self._negotiating = asyncio.Lock()
         self._changed = asyncio.Condition()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -100,7 +98,7 @@ class Client:
     @property
     def sources(self) -> list[Source]:
         """What is being published."""
-        return list(dict.fromkeys(line.source for line in self._sending if line.source is not None))
+        return list(dict.fromkeys(line.source for line in self._lines.sending if line.source is not None))
 
     async def join(self) -> None:
         """Enter the room.
@@ -110,7 +108,7 @@ class Client:
         rtclab.errors.SignalingError
             The room refuses; `code` says why.
         """
-        self._carrier = inprocess.open(self._connect)
+        self._carrier = inprocess.open(self._connect, self._room_loop)
         self._reader = asyncio.ensure_future(self._read(self._carrier))
         join = {
             "version": VERSION,
@@ -121,6 +119,16 @@ class Client:
         welcome = await self._ask({"type": "join", "name": self._asked_name, **join})
         self.id, self.name = welcome["participant"]["id"], welcome["participant"]["name"]
         await self._set_tracks(welcome["tracks"])
+
+    def figures(self) -> list[dict[str, Any]]:
+        """What each m-line in use has carried; see `rtclab.peers.Peer.stats`."""
+        now = self._now()
+        rows = [{"connection": "room", **figures} for figures in self._lines.figures(now)]
+        rows += self._mesh.figures(now)
+        owners = {id: track["participant"]["name"] for id, track in self._room.tracks.items()}
+        for row in rows:
+            row["participant"] = self.name if row["direction"] == "up" else owners.get(row["track"], "")
+        return rows
 
     async def publish(self, source: Source) -> list[str]:
         """Publish `source`; returns the ids of its tracks once the connection is up.
@@ -134,15 +142,14 @@ class Client:
         rtclab.errors.Timeout
             The connection does not come up; `phase` says where it hangs.
         """
-        feeds = source.open()
+        spreads = [Spread(feed, self._started, self._spread_ended) for feed in source.open()]
         async with self._negotiating:
             self._check_open()
-            lines = [self._sender_for(feed.kind) for feed in feeds]
-            for line, feed in zip(lines, feeds, strict=True):
-                line.source, line.track = source, None
-                line.transceiver.direction = "sendonly"
-                line.outlet.plug(feed)
-                rtc.send_keyframe(line.transceiver.sender)  # a sender used before still has its last picture
+            lines: list[Sending] = []
+            for spread in spreads:
+                line = self._lines.sender(spread.kind)
+                line.take(spread, source)
+                lines.append(line)
             answered = False
             try:
                 rejected = await self._negotiate()
@@ -164,53 +171,43 @@ class Client:
         async with self._negotiating:
             await self._unpublish(lambda line: source is None or line.source is source)
 
-    async def watch(self, track: str, queue: int = 2) -> RemoteTrack:
-        """Receive one track of somebody else.
+    async def watch(
+        self, name: str, kind: str, source: str | None, timeout: float, queue: int = 2
+    ) -> RemoteTrack:
+        """Receive what somebody else publishes, waiting `timeout` seconds until they do.
 
         Raises
         ------
+        rtclab.errors.Timeout
+            They publish nothing of the kind.
         rtclab.errors.NegotiationError
             The room refuses.
         """
+        found = await self._find(name, kind, source, timeout)
+
+        def make(description: Description) -> RemoteTrack:
+            return RemoteTrack(self._engine, description, lambda: self._phase, self._unwatch, queue)
+
+        remote = self._watches.add(found, name, kind, source, make)
         async with self._negotiating:
             self._check_open()
-            description = self.tracks.get(track)
-            if description is None:
-                raise SignalingError("unknown_track", f"there is no track {track!r} in the room any more")
-            remote = RemoteTrack(self._engine, description, lambda: self._phase, self._unwatch, queue)
-            line = next((line for line in self._receiving if line.track == track), None)
-            if line is None:
-                line = self._receiver_for(description["kind"])
-                line.track = track
-                line.transceiver.direction = "recvonly"
-                rejected = await self._negotiate()
-                if line.transceiver.mid in rejected:
-                    self._forget(line)
-                    raise rejected[line.transceiver.mid]
-                line.inlet.start(line.transceiver.receiver.track)
-            line.inlet.listeners.add(remote)
+            rejected = await self._arrange()
+            if found["id"] in rejected:
+                raise rejected[found["id"]]
+            if remote.ended:
+                raise SignalingError("unknown_track", f"{name!r} does not publish that {kind} any more")
         return remote
 
-    async def find(self, name: str, kind: str, source: str | None, timeout: float) -> str:
-        """Wait until the participant called `name` (or with that id) has a track; returns the track's id."""
-
-        def found() -> str | None:
+    async def _find(self, name: str, kind: str, source: str | None, timeout: float) -> Description:
+        def found() -> Description | None:
             self._check_open()
-            for track in self.tracks.values():
-                of = track["participant"]
-                if (
-                    name in (of["name"], of["id"])
-                    and track["kind"] == kind
-                    and source in (None, track["source"])
-                ):
-                    return str(track["id"])
-            return None
+            return self._room.serving(None, name, kind, source)
 
         async with self._changed:
             try:
                 await asyncio.wait_for(self._changed.wait_for(lambda: found() is not None), timeout)
             except asyncio.TimeoutError:
-                others = sorted({track["participant"]["name"] for track in self.tracks.values()})
+                others = sorted({track["participant"]["name"] for track in self._room.tracks.values()})
                 what = f"{kind} from {source!r}" if source else kind
                 hint = f"publishing now: {', '.join(others)}" if others else "nobody publishes anything"
                 message = f"{name!r} has published no {what} within {timeout:g} s; {hint}"
@@ -237,14 +234,35 @@ class Client:
                     reply = self._replies.pop(message["re"])
                     if not reply.done():
                         reply.set_result(message)
-                elif kind == "tracks":
-                    await self._set_tracks(message["tracks"])
                 elif kind == "bye":
                     reason = message["message"]
                     break
+                else:
+                    await self._hear(message)
         except Closed as closed:
             reason = str(closed)
         self._spawn(self._ended(reason))
+
+    async def _hear(self, message: dict[str, Any]) -> None:
+        """Act on what the room says unasked."""
+        match message["type"]:
+            case "tracks":
+                await self._set_tracks(message["tracks"])
+            case "architecture":
+                self._take_up(message)
+            case "encodings":
+                (self._paused.discard if message["active"] else self._paused.add)(message["track"])
+                self._pause()
+            case "consumer" if message["reason"] is not None:
+                self._watches.explain(message["reason"], self._now(), message["track"])
+            case "peer":
+                self._mesh.receive(message)
+
+    def _send(self, message: dict[str, Any]) -> None:
+        """Send what needs no reply, if there is still anybody to send it to."""
+        if self._carrier is not None and not self._carrier.closed:
+            with contextlib.suppress(RtclabError):
+                self._carrier.send_to_room(message)
 
     async def _ask(self, message: dict[str, Any]) -> dict[str, Any]:
         assert self._carrier is not None
@@ -265,88 +283,105 @@ class Client:
             raise wrong(answer["code"], answer["message"])
         return answer
 
-    async def _set_tracks(self, tracks: list[dict[str, Any]]) -> None:
-        async with self._changed:
-            self.tracks = {track["id"]: track for track in tracks}
-            self._changed.notify_all()
-        for line in self._receiving:
-            if line.track is not None and line.track not in self.tracks:
-                self._forget(line, "it is not published any more")  # the next offer will say so
-
     def _report(self, phase: str) -> None:
-        if self._carrier is not None and not self._carrier.closed:
-            elapsed = asyncio.get_running_loop().time() - self._started
-            self._carrier.send_to_room({"type": "phase", "phase": phase, "elapsed_s": round(elapsed, 4)})
+        elapsed = self._now() - self._started
+        self._send({"type": "phase", "phase": phase, "elapsed_s": round(elapsed, 4)})
+
+    # following
+
+    async def _set_tracks(self, tracks: list[Description]) -> None:
+        async with self._changed:
+            self._room.tracks = {track["id"]: track for track in tracks}
+            self._changed.notify_all()
+        self._watches.follow()
+        if self._watches.missing():
+            self._spawn(self._rearrange())
+
+    def _take_up(self, message: dict[str, Any]) -> None:
+        """Go along with the room's architecture; the list of tracks follows if it is another one now."""
+        room = self._room
+        if message["name"] != room.architecture:
+            self._watches.explain(f"switching to {message['name']}", self._now())
+        room.architecture, room.direct, room.mixed = message["name"], message["direct"], message["mixed"]
+        self._mesh.connect(message["peers"])
+        self._watches.bind()
+
+    async def _rearrange(self) -> None:
+        async with self._negotiating:
+            if self.end is None:
+                await self._arrange()
+
+    async def _arrange(self) -> dict[str, NegotiationError]:
+        """Have an m-line for each track that is needed; what is rejected ends. Call with the lock held."""
+        rejected: dict[str, NegotiationError] = {}
+        for _ in range(MOST_OFFERS):
+            self._watches.release_unneeded()
+            missing = self._watches.missing()
+            if not missing:
+                break
+            lines = [(self._lines.receiver(kind, track), track) for track, kind in missing.items()]
+            refused = await self._negotiate()
+            for line, track in lines:
+                error = refused.get(str(line.transceiver.mid))
+                if error is not None:
+                    rejected[track] = error
+                    line.release()
+                    self._watches.drop_served_by(track, str(error))
+                elif line.track is not None:
+                    line.inlet.start(line.transceiver.receiver.track)
+        self._watches.bind()
+        return rejected
 
     # m-lines
 
-    def _sender_for(self, kind: str) -> _Sending:
-        for line in self._sending:
-            if line.source is None and line.transceiver.kind == kind:
-                return line
-        outlet = Outlet(kind, self._feed_ended)
-        outlet.on_first_frame = self._first_frame
-        line = _Sending(self._connection.addTransceiver(outlet, "sendonly"), outlet)
-        self._sending.append(line)
-        return line
+    def _release(self, line: Sending) -> Spread | None:
+        spread = line.release()
+        if spread is not None:
+            spread.stop()
+        self._carry()
+        return spread
 
-    def _receiver_for(self, kind: str) -> _Receiving:
-        for line in self._receiving:
-            if line.track is None and line.transceiver.kind == kind:
-                rtc.forget_stream(line.transceiver)
-                return line
-        line = _Receiving(self._connection.addTransceiver(kind, "recvonly"))
-        line.inlet.on_first_frame = self._first_frame
-        self._receiving.append(line)
-        return line
+    def _pause(self) -> None:
+        for line in self._lines.sending:
+            if line.track is not None:
+                line.pause(line.track in self._paused)
 
-    def _release(self, line: _Sending) -> Feed | Borrowed | None:
-        feed = line.outlet.feed
-        line.outlet.unplug()
-        line.source, line.track = None, None
-        line.transceiver.direction = "inactive"
-        return feed
+    def _carry(self) -> None:
+        """Send to the others of a mesh what is published."""
+        published = ((line.track, line.spread) for line in self._lines.sending)
+        self._mesh.carry({track: spread for track, spread in published if track and spread is not None})
 
-    def _forget(self, line: _Receiving, reason: str = "closed") -> None:
-        for remote in line.inlet.listeners:
-            remote._finish(reason)
-        line.inlet.listeners.clear()
-        line.track = None
-        line.transceiver.direction = "inactive"
-
-    async def _unpublish(self, which: Callable[[_Sending], bool]) -> None:
-        lines = [line for line in self._sending if line.source is not None and which(line)]
-        feeds = [self._release(line) for line in lines]
+    async def _unpublish(self, which: Callable[[Sending], bool]) -> None:
+        lines = [line for line in self._lines.sending if line.source is not None and which(line)]
+        spreads = [self._release(line) for line in lines]
         if lines and self.end is None:
             await self._negotiate()
-        for feed in feeds:
-            if feed is not None:
-                await feed.finished(CLOSE_TIMEOUT)
+        for spread in spreads:
+            if spread is not None:
+                await spread.finished(CLOSE_TIMEOUT)
 
     async def _unwatch(self, remote: RemoteTrack) -> None:
-        remote._finish("closed")
+        self._watches.drop(remote, "closed")
         async with self._negotiating:
-            for line in self._receiving:
-                if remote in line.inlet.listeners:
-                    line.inlet.listeners.discard(remote)
-                    if not line.inlet.listeners:
-                        self._forget(line)
-                        if self.end is None:
-                            await self._negotiate()
+            if self._watches.release_unneeded() and self.end is None:
+                await self._negotiate()
+        for line in self._lines.receiving:
+            line.inlet.listeners.discard(remote)
 
-    def _feed_ended(self, outlet: Outlet, feed: Feed | Borrowed) -> None:
+    def _spread_ended(self, spread: Spread) -> None:
         """A source has no more, or failed: its m-line is taken back."""
-        line = next(line for line in self._sending if line.outlet is outlet)
-        if line.source is None:
+        line = next((line for line in self._lines.sending if line.spread is spread), None)
+        if line is None or line.source is None:
             return
-        if feed.error is not None and line.source.error is None:
-            line.source.error = feed.error
-            log.error("%s stopped publishing: %s", self.name, feed.error, exc_info=feed.error.__cause__)
-        self._spawn(self._take_back(line))
+        error = spread.feed.error
+        if error is not None and line.source.error is None:
+            line.source.error = error
+            log.error("%s stopped publishing: %s", self.name, error, exc_info=error.__cause__)
+        self._spawn(self._take_back(line, spread))
 
-    async def _take_back(self, line: _Sending) -> None:
+    async def _take_back(self, line: Sending, spread: Spread) -> None:
         async with self._negotiating:
-            if line.outlet.feed is None:
+            if line.spread is spread:
                 await self._unpublish(lambda other: other is line)
 
     async def _renegotiate(self) -> None:
@@ -359,28 +394,14 @@ class Client:
     async def _negotiate(self) -> dict[str, NegotiationError]:
         """Offer what the m-lines are to be; returns what was rejected, by mid. Call with the lock held."""
         sdp = await rtc.make_offer(self._connection)
-        tracks: list[dict[str, Any]] = []
-        for sending in self._sending:
-            if sending.source is not None:
-                kind = sending.transceiver.kind
-                entry: dict[str, Any] = {"mid": sending.transceiver.mid, "direction": "send", "muted": False}
-                entry["source"] = sending.source.label(kind)
-                if kind == "video" and sending.source.size is not None:
-                    entry["width"], entry["height"] = sending.source.size
-                tracks.append(entry)
-        for receiving in self._receiving:
-            if receiving.track is not None:
-                mid = receiving.transceiver.mid
-                tracks.append({"mid": mid, "direction": "receive", "track": receiving.track})
-        answer = await self._ask({"type": "offer", "sdp": sdp, "tracks": tracks})
+        answer = await self._ask({"type": "offer", "sdp": sdp, "tracks": self._lines.purposes()})
         if self._phase == "signaling":
             self._phase = "ICE"
             self._report("signaling")
         await rtc.take_answer(self._connection, answer["sdp"])
-        ids = {entry["mid"]: entry["track"] for entry in answer["tracks"]}
-        for sending in self._sending:
-            if sending.source is not None:
-                sending.track = ids.get(sending.transceiver.mid)
+        self._lines.agreed({entry["mid"]: entry["track"] for entry in answer["tracks"]})
+        self._pause()
+        self._carry()
         return {
             entry["mid"]: NegotiationError(entry["code"], entry["message"]) for entry in answer["rejected"]
         }
@@ -421,6 +442,9 @@ class Client:
             self._flowing = True
             self._report("first frame")
 
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
     # the end
 
     def _check_open(self) -> None:
@@ -441,17 +465,18 @@ class Client:
                 reply.set_exception(Closed(reason))
         async with self._changed:
             self._changed.notify_all()
-        feeds = [self._release(line) for line in self._sending]
-        for line in self._receiving:
-            self._forget(line, reason)
-            await line.inlet.stop()
+        await self._mesh.close()
+        spreads = [self._release(line) for line in self._lines.sending]
+        self._watches.drop_all(reason)
+        self._lines.stop()
+        await self._lines.stop_reading()
         try:
             await asyncio.wait_for(self._connection.close(), CLOSE_TIMEOUT)
         except asyncio.TimeoutError:
             log.warning("%s: the connection took longer than %g s to close", self.name, CLOSE_TIMEOUT)
-        for feed in feeds:
-            if feed is not None:
-                await feed.finished(CLOSE_TIMEOUT)
+        for spread in spreads:
+            if spread is not None:
+                await spread.finished(CLOSE_TIMEOUT)
         current = asyncio.current_task()
         for task in [self._reader, *self._tasks]:
             if task is not None and task is not current:

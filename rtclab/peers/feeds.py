@@ -3,9 +3,7 @@
 A `Reader` produces frames with their presentation time and may block; a `Feed` is the aiortc track that
 reads it in a thread of its own and releases each frame when it is due. Due times are counted from the start
 of the source, so they do not drift; a reader that is late is asked for the frame that is due now, so
-nothing is sent in a burst. An `Outlet` is the track that a sender keeps for its whole life, whatever feed
-is plugged into it: aiortc ends a sender for good when its track ends, and polls 50 times a second when it
-has none.
+nothing is sent in a burst. Who sends the frames on is the business of `rtclab.peers.outlets`.
 """
 
 from __future__ import annotations
@@ -62,12 +60,15 @@ class Feed(MediaStreamTrack):
     ----------
     error : rtclab.errors.RtclabError or None
         Why it ended, unless the reader just had no more.
+    on_frame : callable, optional
+        Called with the time of each frame (seconds since the start) at the moment it is released.
     """
 
     def __init__(self, kind: str, reader: Reader, clock: Clock) -> None:
         super().__init__()
         self.kind = kind
         self.error: RtclabError | None = None
+        self.on_frame: Callable[[float], None] | None = None
         self._reader = reader
         self._clock = clock
         self._worker = _Worker(reader)
@@ -95,6 +96,8 @@ class Feed(MediaStreamTrack):
         await asyncio.sleep(max(0.0, time_s - self._clock.elapsed(loop.time())))
         rate = VIDEO_RATE if self.kind == "video" else AUDIO_RATE
         frame.pts, frame.time_base = round(time_s * rate), Fraction(1, rate)
+        if self.on_frame is not None:
+            self.on_frame(time_s)
         return frame
 
     def stop(self) -> None:
@@ -210,89 +213,3 @@ class Borrowed(MediaStreamTrack):
 
     async def finished(self, timeout: float) -> None:
         """Nothing is left to wait for."""
-
-
-class Outlet(MediaStreamTrack):
-    """The lasting track of a sender.
-
-    Parameters
-    ----------
-    kind : str
-        ``"video"`` or ``"audio"``.
-    on_end : callable
-        Called on the loop with the outlet and the feed in it that has ended by itself.
-    """
-
-    def __init__(self, kind: str, on_end: Callable[[Outlet, Feed | Borrowed], None]) -> None:
-        super().__init__()
-        self.kind = kind
-        self.on_first_frame: Callable[[], None] | None = None
-        self._on_end = on_end
-        self._feed: Feed | Borrowed | None = None
-        self._plugged = asyncio.Event()
-        self._rate = VIDEO_RATE if kind == "video" else AUDIO_RATE
-        self._origin: float | None = None  # loop time of pts 0
-        self._offset: int | None = None  # what makes pts of this feed follow those of the last
-        self._last = -1
-
-    @property
-    def feed(self) -> Feed | Borrowed | None:
-        """What is plugged in."""
-        return self._feed
-
-    def plug(self, feed: Feed | Borrowed) -> None:
-        """Send `feed` from now on."""
-        self.unplug()
-        self._feed = feed
-        self._offset = None
-        self._plugged.set()
-
-    def unplug(self) -> None:
-        """Send nothing from now on; the feed is stopped."""
-        feed, self._feed = self._feed, None
-        self._plugged.clear()
-        if feed is not None:
-            feed.stop()
-
-    async def recv(self) -> Any:
-        """The next frame of whatever is plugged in, on one timeline."""
-        while self.readyState == "live":
-            feed = self._feed
-            if feed is None:
-                await self._plugged.wait()
-                continue
-            try:
-                frame = await feed.recv()
-            except MediaStreamError:
-                if self._feed is feed:
-                    self.unplug()
-                    self._on_end(self, feed)
-                continue
-            if self._feed is not feed:
-                continue
-            if self.on_first_frame is not None:
-                self.on_first_frame()
-                self.on_first_frame = None
-            return self._stamp(frame)
-        raise MediaStreamError
-
-    def stop(self) -> None:
-        """End the track and its feed."""
-        super().stop()
-        self.unplug()
-        self._plugged.set()
-
-    def _stamp(self, frame: Any) -> Any:
-        if frame.pts is None or frame.time_base is None:
-            pts = 0 if self._offset is None else self._last + 1
-        else:
-            base = Fraction(frame.time_base.numerator, frame.time_base.denominator)
-            pts = round(frame.pts * base * self._rate)
-        if self._offset is None:
-            now = asyncio.get_running_loop().time()
-            if self._origin is None:
-                self._origin = now
-            self._offset = max(round((now - self._origin) * self._rate), self._last + 1) - pts
-        self._last = pts + self._offset
-        frame.pts, frame.time_base = self._last, Fraction(1, self._rate)
-        return frame

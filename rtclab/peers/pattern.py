@@ -22,6 +22,7 @@ from ..measure.frame_code import BLACK, CELLS_ACROSS, SMALLEST_DRAWN_WIDTH, draw
 SAMPLE_RATE = 48_000
 BEEP_HZ, BEEP_SECONDS, BEEP_LEVEL = 1000.0, 0.020, 0.5
 TONE_LEVEL = 0.03
+KEPT_SENT = 2048
 
 _PAPER = (245, 247, 250)
 _RIBBON = ("#f2f2f2", "#f0d54a", "#3fd0d4", "#55c46a", "#d45fc0", "#e2574c", "#4a6fe3", "#3a3f4a")
@@ -48,6 +49,11 @@ class TestPattern:
         Stream id of the frame code (0 to 255), which also picks the colour; by default the next unused one.
     sound : bool
         Whether publishing the pattern publishes its sound too.
+
+    Attributes
+    ----------
+    sent : dict of int to float
+        When each of the latest frames was handed to the encoders: frame number to `time.monotonic`.
 
     Raises
     ------
@@ -80,6 +86,7 @@ class TestPattern:
         self.tone = tone
         self.stream = next(_streams) % 256 if stream is None else stream
         self.sound = sound
+        self.sent: dict[int, float] = {}
         self._art: _Art | None = None
 
     def __repr__(self) -> str:
@@ -91,6 +98,13 @@ class TestPattern:
         if self._art is None:
             self._art = _Art(self.width, self.height, self.fps, self.label, self.stream)
         return self._art.paint(number)
+
+    def note_sent(self, number: int, now: float) -> None:
+        """Note that frame `number` goes out now; the oldest note makes room."""
+        self.sent.pop(number, None)  # published anew, a pattern begins again with frame 0
+        self.sent[number] = now
+        if len(self.sent) > KEPT_SENT:
+            del self.sent[next(iter(self.sent))]
 
     def samples(self, start: int, count: int, channels: int = 1) -> NDArray[np.int16]:
         """Sound from sample `start` on (48 kHz, frame 0 at sample 0) as a (count, channels) int16 array."""

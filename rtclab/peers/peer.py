@@ -6,6 +6,8 @@ from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, TypeVar
 
+import pandas as pd
+
 from ..engine import Engine
 from ..errors import Closed, Timeout
 from ..signaling.carrier import Connect
@@ -31,6 +33,8 @@ class Peer:
         Its name; the room invents one otherwise.
     on_left : callable, optional
         Called with the peer, on the engine's thread, once it has left or the room has ended its session.
+    room_engine : Engine, optional
+        Where the room runs, if not on `engine`.
 
     Notes
     -----
@@ -43,11 +47,13 @@ class Peer:
         connect: Connect,
         name: str | None = None,
         on_left: Callable[[Peer], None] | None = None,
+        room_engine: Engine | None = None,
     ) -> None:
         self._engine = engine
         self._connect = connect
         self._name = name
         self._on_left = on_left
+        self._room_engine = room_engine or engine
         self._client: Client | None = None
 
     def __repr__(self) -> str:
@@ -142,6 +148,9 @@ class Peer:
     ) -> RemoteTrack:
         """Receive what somebody publishes, waiting until they do.
 
+        The track lives through changes of the room's architecture; `RemoteTrack.via` says how it comes. In
+        an MCU it is the mix of everybody, and whoever else is watched there shares its m-line.
+
         Parameters
         ----------
         name : str
@@ -169,6 +178,24 @@ class Peer:
     ) -> RemoteTrack:
         """`watch` for coroutines, on any loop."""
         return await self._engine.wait(self._watch(name, kind, source, timeout, queue))
+
+    def stats(self) -> pd.DataFrame:
+        """What each m-line in use has carried so far, one row for each.
+
+        Returns
+        -------
+        pandas.DataFrame
+            ``connection`` (``"room"``, or in a mesh the other's name), ``direction`` (``"up"`` or
+            ``"down"``), ``kind``, ``track``, ``participant`` (whose track), ``packets``, ``payload_bytes``,
+            ``wire_bytes`` (payload, RTP, SRTP and 28 bytes of UDP and IPv4 for each packet), ``frames``
+            (handed to the encoder, or decoded), ``encoder_active`` and ``decoder_active`` (whether that
+            happened in the last second). Retransmissions count, RTCP does not.
+        """
+        return _stats_frame(self._engine.run(self._figures()))
+
+    async def astats(self) -> pd.DataFrame:
+        """`stats` for coroutines, on any loop."""
+        return _stats_frame(await self._engine.wait(self._figures()))
 
     def leave(self) -> None:
         """Leave the room; everything it watches ends. Nothing happens the second time."""
@@ -224,7 +251,7 @@ class Peer:
     async def _join(self) -> Peer:
         if self._client is not None:
             raise Closed(f"{self.name} has joined once already; make another peer")
-        self._client = Client(self._engine, self._connect, self._name, self._ended)
+        self._client = Client(self._engine, self._connect, self._name, self._ended, self._room_engine.loop)
         try:
             await self._client.join()
         except BaseException:
@@ -236,8 +263,10 @@ class Peer:
     async def _watch(
         self, name: str, kind: str, source: str | None, timeout: float, queue: int
     ) -> RemoteTrack:
-        client = self._joined()
-        return await client.watch(await client.find(name, kind, source, timeout), queue)
+        return await self._joined().watch(name, kind, source, timeout, queue)
+
+    async def _figures(self) -> list[dict[str, Any]]:
+        return self._joined().figures()
 
     async def _leave(self) -> None:
         client = self._client
@@ -249,3 +278,22 @@ class Peer:
         self._engine.remove(self._leave)
         if self._on_left is not None:
             self._on_left(self)
+
+
+STATS_COLUMNS = (
+    "connection",
+    "direction",
+    "kind",
+    "track",
+    "participant",
+    "packets",
+    "payload_bytes",
+    "wire_bytes",
+    "frames",
+    "encoder_active",
+    "decoder_active",
+)
+
+
+def _stats_frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=list(STATS_COLUMNS))

@@ -1,33 +1,43 @@
 """Every seam into aiortc and aioice that headless peers need, in one place.
 
-A headless peer is a stock `RTCPeerConnection`. It needs help in four things, all of them private to aiortc
+A headless peer is a stock `RTCPeerConnection`. It needs help in six things, all of them private to aiortc
 1.16 and aioice 0.13: candidates on the loopback interface (aioice leaves it out), routes for
 retransmissions when several m-lines share a payload type (aiortc routes RTX only when there is one), a
-keyframe after the source of a sender has changed, and a receiver that forgets the half frame of its
-previous track.
+keyframe after the source of a sender has changed, a receiver that forgets the half frame of its previous
+track, bytes counted for each m-line, and what perfect negotiation takes (W3C webrtc-pc section 10.7; aiortc
+has no rollback, and lends an m-line of ours that is not negotiated yet to the first remote one of its kind).
 """
 
 from __future__ import annotations
 
 import contextvars
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import aioice.ice
 from aiortc import RTCBundlePolicy, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc import rtcrtpreceiver as receivers
 from aiortc.exceptions import InternalError, InvalidStateError, OperationError
-from aiortc.rtcdtlstransport import RtpRouter
+from aiortc.rtcdtlstransport import RTCDtlsTransport, RtpRouter
 from aiortc.rtcrtpreceiver import RTCRtpReceiver
 from aiortc.rtcrtpsender import RTCRtpSender
 from aiortc.rtcrtptransceiver import RTCRtpTransceiver
+from aiortc.sdp import candidate_from_sdp
 
 from ..errors import NegotiationError
+from ..rtp.packet import MalformedRtp, is_rtcp, parse_rtp
 
+UDP_IP_BYTES = 28
+MOST_SSRCS = 256
 LOOPBACK_V4, LOOPBACK_V6 = "127.0.0.1", "::1"
 
 _JITTER_BUFFER = "_RTCRtpReceiver__jitter_buffer"
 _NACK_GENERATOR = "_RTCRtpReceiver__nack_generator"
+_PENDING_OFFER = "_RTCPeerConnection__pendingLocalDescription"
+_CONNECT = "_RTCPeerConnection__connect"
+_SET_STATE = "_RTCPeerConnection__setSignalingState"
+_UNNAMED = "-"  # no m-line has this mid
 
 _gathering = contextvars.ContextVar("rtclab_gathering", default=False)
 
@@ -75,6 +85,78 @@ async def take_answer(connection: RTCPeerConnection, sdp: str) -> None:
         await connection.setRemoteDescription(RTCSessionDescription(sdp, "answer"))
     except (ValueError, AssertionError, InternalError, InvalidStateError, OperationError) as error:
         raise NegotiationError("bad_sdp", f"the room's answer is not usable: {error}") from error
+    _route_retransmissions(connection, sdp)
+
+
+async def take_offer(connection: RTCPeerConnection, sdp: str) -> str:
+    """Set the remote description to somebody's offer and return the SDP of the answer to it.
+
+    Each of its m-lines that send gets a receiver here; ours stay what they are.
+
+    Raises
+    ------
+    rtclab.errors.NegotiationError
+        aiortc cannot use it; the connection is of no more use.
+    """
+    ours = [transceiver for transceiver in connection.getTransceivers() if transceiver.mid is None]
+    gathering = _gathering.set(True)
+    try:
+        for transceiver in ours:
+            transceiver._set_mid(_UNNAMED)
+            transceiver._offerDirection = "inactive"
+        await connection.setRemoteDescription(RTCSessionDescription(sdp, "offer"))
+        await connection.setLocalDescription(await connection.createAnswer())
+    except Exception as error:  # whatever a parser makes of somebody's text
+        raise NegotiationError("bad_sdp", f"the offer is not usable: {error}") from error
+    finally:
+        _gathering.reset(gathering)
+        for transceiver in ours:
+            transceiver._set_mid(None)  # type: ignore[arg-type]
+    _route_retransmissions(connection, sdp)
+    return str(connection.localDescription.sdp)
+
+
+def roll_back(connection: RTCPeerConnection) -> None:
+    """Take back an offer that was set as the local description and not answered (JSEP, RFC 9429 section
+    4.1.10.2): its new m-lines may be offered again."""
+    agreed = connection.remoteDescription  # of the last negotiation that was completed
+    known = set(re.findall(r"^a=mid:(\S+)", agreed.sdp, re.MULTILINE)) if agreed is not None else set()
+    setattr(connection, _PENDING_OFFER, None)
+    getattr(connection, _SET_STATE)("stable")
+    for transceiver in connection.getTransceivers():
+        if transceiver.mid not in known:
+            transceiver._set_mid(None)  # type: ignore[arg-type]
+            transceiver._set_mline_index(None)  # type: ignore[arg-type]
+        transceiver._bundled = True  # whoever owns the only transport may no longer come first
+        ice = transceiver.receiver.transport.transport
+        if ice.state == "new":
+            ice._role_set = False  # the other's offer decides who controls
+
+
+async def start_media(connection: RTCPeerConnection) -> None:
+    """Start the senders and receivers that were negotiated while DTLS connected: aiortc passes them over."""
+    await getattr(connection, _CONNECT)()
+
+
+async def add_candidate(connection: RTCPeerConnection, candidate: str, sdp_mid: str | None) -> None:
+    """Add a candidate that came after its description; one of an unknown kind is ignored."""
+    transceivers = connection.getTransceivers()
+    if transceivers and candidate.startswith("candidate:"):
+        try:
+            parsed = candidate_from_sdp(candidate.removeprefix("candidate:"))
+            parsed.sdpMid = sdp_mid
+            await transceivers[0].receiver.transport.transport.addRemoteCandidate(parsed)
+        except (ValueError, AssertionError, IndexError):
+            return
+
+
+def fingerprint(sdp: str) -> str | None:
+    """The first certificate fingerprint of a description; it stands for one connection of its sender."""
+    found = re.search(r"^a=fingerprint:(\S+ \S+)", sdp, re.MULTILINE)
+    return found[1].lower() if found else None
+
+
+def _route_retransmissions(connection: RTCPeerConnection, sdp: str) -> None:
     by_mid = {transceiver.mid: transceiver for transceiver in connection.getTransceivers()}
     for mid, ssrc in retransmission_ssrcs(sdp):
         transceiver = by_mid.get(mid)
@@ -114,6 +196,73 @@ def forget_stream(transceiver: RTCRtpTransceiver) -> None:
         setattr(receiver, _NACK_GENERATOR, receivers.NackGenerator())
 
 
+class Count:
+    """Packets and bytes of some SSRCs; `plain` bytes are those of whole RTP packets before encryption."""
+
+    def __init__(self) -> None:
+        self.packets = self.payload = self.plain = 0
+
+
+class Meter:
+    """Counts the RTP of one transport, by SSRC and direction."""
+
+    def __init__(self, transport: RTCDtlsTransport) -> None:
+        self._transport = transport
+        self._sent: dict[int, Count] = {}
+        self._received: dict[int, Count] = {}
+        send, handle = transport._send_rtp, transport._handle_rtp_data
+
+        async def send_rtp(data: bytes) -> None:
+            await send(data)
+            _add(self._sent, data)
+
+        async def handle_rtp_data(data: bytes, arrival_time_ms: int) -> None:
+            _add(self._received, data)
+            await handle(data, arrival_time_ms)
+
+        transport._send_rtp = send_rtp  # type: ignore[method-assign]
+        transport._handle_rtp_data = handle_rtp_data  # type: ignore[method-assign]
+
+    def sent(self, sender: RTCRtpSender) -> Count:
+        """What a sender has sent, retransmissions included."""
+        return _sum(self._sent.get(ssrc) for ssrc in (sender._ssrc, sender._rtx_ssrc))
+
+    def received(self, receiver: RTCRtpReceiver) -> Count:
+        """What a receiver was given, retransmissions included."""
+        routes = self._transport._rtp_router.ssrc_table.items()
+        return _sum(self._received.get(ssrc) for ssrc, owner in routes if owner is receiver)
+
+    @property
+    def overhead(self) -> int:
+        """Bytes that SRTP, UDP and IPv4 add to each packet."""
+        ssl = self._transport._ssl
+        profile = ssl.get_selected_srtp_profile() if ssl is not None else b""
+        return UDP_IP_BYTES + (10 if b"CM" in profile else 16)
+
+
+def _add(counts: dict[int, Count], data: bytes) -> None:
+    if is_rtcp(data[1]):
+        return
+    try:
+        packet = parse_rtp(data, len(data))
+    except MalformedRtp:
+        return
+    if len(counts) < MOST_SSRCS or packet.ssrc in counts:
+        count = counts.setdefault(packet.ssrc, Count())
+        count.packets += 1
+        count.payload += packet.payload_length
+        count.plain += len(data)
+
+
+def _sum(counts: Iterable[Count | None]) -> Count:
+    total = Count()
+    for count in filter(None, counts):
+        total.packets += count.packets
+        total.payload += count.payload
+        total.plain += count.plain
+    return total
+
+
 def missing_seams() -> list[str]:
     """The private names above that the installed aiortc does not have: none, or a release moved them."""
     used: list[tuple[Any, str]] = [
@@ -123,5 +272,11 @@ def missing_seams() -> list[str]:
         (receivers, "JitterBuffer"),
         (receivers, "NackGenerator"),
         (RtpRouter(), "ssrc_table"),
+        (RTCDtlsTransport, "_send_rtp"),
+        (RTCDtlsTransport, "_handle_rtp_data"),
+        (RTCPeerConnection, _SET_STATE),
+        (RTCPeerConnection, _CONNECT),
+        (RTCRtpTransceiver, "_set_mid"),
+        (RTCRtpTransceiver, "_set_mline_index"),
     ]
     return [f"{owner!r}.{name}" for owner, name in used if not hasattr(owner, name)]

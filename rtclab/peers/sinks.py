@@ -2,16 +2,18 @@
 
 aiortc decodes; an `Inlet` per receiver reads every frame, since an unread aiortc track grows without bound,
 and hands it to the `RemoteTrack` objects that want it. Those keep the newest few frames and count what they
-drop. A frame is converted to RGB only when somebody asks for it, in the thread that asks.
+drop. A frame is converted to RGB only when somebody asks for it, in the thread that asks. When the room
+changes how it forwards, a `RemoteTrack` goes over to another inlet with the first frame that comes there.
 """
 
 from __future__ import annotations
 
 import asyncio
 import io
+import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
@@ -23,13 +25,35 @@ from ..engine import Engine
 from ..errors import Closed, Timeout
 
 KEPT_TIMES = 4096
+KEPT_GAPS = 256
+GAP_S = 0.5
+SAID_BEFORE_S = 1.0  # frames are still on their way when the room says why there will be no more
+ACTIVE_S = 1.0
+
+log = logging.getLogger("rtclab.peers")
+
+
+class Gap(NamedTuple):
+    """A time without frames: its start on the monotonic clock, its length, and the reason the room gave."""
+
+    start_s: float
+    seconds: float
+    reason: str | None
 
 
 class Inlet:
-    """Reads one receiver for as long as it lives."""
+    """Reads one receiver for as long as it lives.
+
+    Attributes
+    ----------
+    frames : int
+        Frames decoded so far.
+    """
 
     def __init__(self) -> None:
         self.listeners: set[RemoteTrack] = set()
+        self.frames = 0
+        self._decoded: float | None = None
         self.on_first_frame: Callable[[], None] | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -37,6 +61,15 @@ class Inlet:
         """Begin to read `track`, once."""
         if self._task is None:
             self._task = asyncio.ensure_future(self._read(track))
+
+    def active(self, now: float) -> bool:
+        """Whether a frame was decoded in the second before `now` (loop time)."""
+        return self._decoded is not None and now - self._decoded <= ACTIVE_S
+
+    def release(self) -> None:
+        """Give no more frames to anybody."""
+        for listener in list(self.listeners):
+            listener._unbind(self)
 
     async def stop(self) -> None:
         """End reading."""
@@ -54,8 +87,10 @@ class Inlet:
             if self.on_first_frame is not None:
                 self.on_first_frame()
                 self.on_first_frame = None
-            for listener in self.listeners:
-                listener._push(frame, loop.time())
+            self.frames += 1
+            self._decoded = now = loop.time()
+            for listener in list(self.listeners):
+                listener._push(frame, now, self)
 
 
 class Snapshot:
@@ -94,10 +129,22 @@ class Snapshot:
 class RemoteTrack:
     """A track of another participant, as it arrives. Made by `Peer.watch`; usable from any thread.
 
+    It lives as long as the participant publishes: through the room, directly in a mesh, or inside the mix
+    of an MCU.
+
     Attributes
     ----------
     id, kind, source, participant : str
-        Which track: its id, ``"video"`` or ``"audio"``, where it comes from and whose it is.
+        Which track: its id, ``"video"`` or ``"audio"``, where it comes from and whose it is. Begun in an
+        MCU, which does not list it, its id is the mix's until its own is known.
+    via : str
+        The way of the newest frame: ``"room"``, ``"direct"`` or ``"mix"``.
+    gaps : collections.deque of Gap
+        The latest times of more than 0.5 s without frames: (start on the monotonic clock, seconds, reason
+        that the room gave).
+    on_frame : callable, optional
+        Called on the client's loop with every decoded frame (av.VideoFrame or av.AudioFrame) and its time
+        on the monotonic clock, before any is dropped. It must be quick; if it raises, it is called no more.
     received, dropped : int
         Frames that arrived, and those of them that nobody took in time.
     times : collections.deque of float
@@ -119,6 +166,12 @@ class RemoteTrack:
         self.received = 0
         self.dropped = 0
         self.times: deque[float] = deque(maxlen=KEPT_TIMES)
+        self.via = "room"
+        self.gaps: deque[Gap] = deque(maxlen=KEPT_GAPS)
+        self.on_frame: Callable[[Any, float], None] | None = None
+        self._from: Inlet | None = None
+        self._coming: tuple[Inlet, str] | None = None
+        self._said: tuple[str, float] | None = None  # the newest reason for silence, and when
         self._engine = engine
         self._phase = phase
         self._on_close = on_close
@@ -203,7 +256,43 @@ class RemoteTrack:
 
     # on the engine's loop
 
-    def _push(self, frame: Any, now: float) -> None:
+    def _bind(self, inlet: Inlet, via: str) -> None:
+        """Expect frames at `inlet`; those of the former one are taken until the first has come there."""
+        if self._coming is not None and self._coming[0] is not self._from:
+            self._coming[0].listeners.discard(self)
+        self._coming = None
+        if self._from in (None, inlet):
+            self._from, self.via = inlet, via
+        else:
+            self._coming = inlet, via
+        inlet.listeners.add(self)
+
+    def _unbind(self, inlet: Inlet) -> None:
+        inlet.listeners.discard(self)
+        if self._coming is not None and self._coming[0] is inlet:
+            self._coming = None
+        elif self._from is inlet:
+            self._from = None
+            if self._coming is not None:
+                (self._from, self.via), self._coming = self._coming, None
+
+    def _explain(self, reason: str, now: float) -> None:
+        """Note why the room sends nothing."""
+        self._said = reason, now
+
+    def _push(self, frame: Any, now: float, inlet: Inlet) -> None:
+        if self._coming is not None and self._coming[0] is inlet and self._from is not None:
+            self._unbind(self._from)
+        if self.times and now - self.times[-1] > GAP_S:
+            begin = self.times[-1]
+            said = self._said[0] if self._said is not None and self._said[1] > begin - SAID_BEFORE_S else None
+            self.gaps.append(Gap(begin, now - begin, said))
+        if self.on_frame is not None:
+            try:
+                self.on_frame(frame, now)
+            except Exception:
+                self.on_frame = None
+                log.exception("on_frame of %r failed and is not called any more", self)
         if len(self._queue) == self._queue.maxlen:
             self.dropped += 1
         self._queue.append(frame)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import itertools
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,16 @@ class _PatternSource(Source):
     @property
     def size(self) -> tuple[int, int] | None:
         return self.pattern.width, self.pattern.height
+
+    def open(self) -> list[Feed | Borrowed]:
+        feeds = super().open()
+        for feed in feeds:
+            if isinstance(feed, Feed) and feed.kind == "video":
+                feed.on_frame = self._sent
+        return feeds
+
+    def _sent(self, time_s: float) -> None:
+        self.pattern.note_sent(round(time_s * self.pattern.fps), time.monotonic())
 
     def readers(self) -> list[tuple[str, Reader]]:
         def picture(number: int, time_s: float) -> NDArray[np.uint8]:

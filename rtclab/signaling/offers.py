@@ -253,6 +253,7 @@ class OfferDesk:
             tuple(section.rids),
             self.router.batch,
         )
+        producer.source = entry.get("source", section.kind)
         producer.muted = bool(entry.get("muted", False))
         ssrcs = {ssrc: section.rtx_ssrcs.get(ssrc) for ssrc in section.ssrcs}
         self.router.publish(client, section.mid, producer, ssrcs, self.server.clock())

@@ -22,6 +22,12 @@ list(zip(incoming.layer, incoming.width.astype(int)))
 """,
 ]
 
+WIDTHS = """
+((layers) =>
+  layers.length === 3 && Object.fromEntries(layers.map((one) => [one.rid, one.frameWidth]))
+)(reports.filter((one) => one.rid && one.frameWidth))
+"""
+
 
 def received(page: Page) -> dict[str, float]:
     """The inbound video report of the viewer."""
@@ -37,12 +43,10 @@ def test_three_layers_arrive_and_switching_freezes_nothing(lab_page: Open, empty
         notebook.run(cell)
     start_publishing(notebook, 1)
     page = notebook.page
-    wait_for(page, "outbound-rtp", "reports.filter((one) => one.rid && one.frameWidth).length === 3")
+    # read while all are sent: the room has those stopped that nobody needs for a while
+    sizes = wait_for(page, "outbound-rtp", WIDTHS)
     picker = tile(notebook, 2, "you").get_by_label("Layer")
     expect(picker.locator("option")).to_have_count(4)
-    sizes = {
-        report["rid"]: report["frameWidth"] for report in stats(page, "outbound-rtp") if report.get("rid")
-    }
     assert len(set(sizes.values())) == 3
 
     before: dict[str, float] = {}

@@ -121,3 +121,15 @@ def test_levels_stay_in_range_at_any_times(packets: list[tuple[str, int, bool, f
         assert level is not None
         assert -127 <= level <= 0
         assert levels.loudest(now) in (None, "a", "b", "c")
+
+
+def test_who_spoke_last_comes_first() -> None:
+    levels = AudioLevels()
+    for turn, speaker in enumerate(["carol", "alice"]):
+        for tenth in range(30):
+            now = turn * 5 + tenth / 10
+            levels.receive(speaker, -10.0, True, now)
+            levels.loudest(now)
+    assert levels.by_turn(["alice", "bob", "carol", "dave"]) == ["alice", "carol", "bob", "dave"]
+    levels.forget("alice")
+    assert levels.by_turn(["alice", "bob", "carol"]) == ["carol", "alice", "bob"]

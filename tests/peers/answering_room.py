@@ -10,7 +10,8 @@ from aiortc import RTCSessionDescription
 from aiortc.contrib.media import MediaRelay
 
 from rtclab.peers import rtc
-from rtclab.peers.feeds import Borrowed, Outlet
+from rtclab.peers.feeds import Borrowed
+from rtclab.peers.outlets import Outlet, Spread
 from rtclab.signaling.carrier import Carrier
 
 
@@ -64,6 +65,7 @@ class Member:
         self.id, self.name = f"p{next(room.numbers)}", ""
         self.connection = rtc.new_connection()
         self.outlets: dict[str, Outlet] = {}
+        self.spreads: dict[str, Spread] = {}
         self.tasks: set[asyncio.Task[None]] = set()
 
     def receive(self, message: object) -> None:
@@ -110,14 +112,17 @@ class Member:
                 transceiver.direction = "sendonly"
                 outlet = self.outlets.get(mid)
                 if outlet is None:
-                    outlet = self.outlets[mid] = Outlet(transceiver.kind, lambda *_: None)
+                    outlet = self.outlets[mid] = Outlet(transceiver.kind)
                     transceiver.sender.replaceTrack(outlet)
                 track = entry["track"]
-                outlet.plug(Borrowed(self.room.relay.subscribe(self.room.media[track], buffered=False)))
+                self.stop(mid)
+                feed = Borrowed(self.room.relay.subscribe(self.room.media[track], buffered=False))
+                self.spreads[mid] = Spread(feed, 0.0, lambda spread: None)
+                outlet.plug(self.spreads[mid])
                 rtc.send_keyframe(transceiver.sender)
                 answered.append({"mid": mid, "track": track})
-            elif mid in self.outlets:
-                self.outlets[mid].unplug()
+            else:
+                self.stop(mid)
         kept = {entry["track"] for entry in answered}
         for track in [t for t, d in self.room.published.items() if d["participant"]["id"] == self.id]:
             if track not in kept:
@@ -128,6 +133,10 @@ class Member:
         sdp = self.connection.localDescription.sdp
         self.reply(offer, type="answer", sdp=sdp, tracks=answered, rejected=rejected)
         self.room.announce()
+
+    def stop(self, mid: str) -> None:
+        if mid in self.spreads:
+            self.spreads.pop(mid).stop()
 
     def add(self, transceiver: Any, entry: dict[str, Any]) -> str:
         track = f"{self.id}-{transceiver.mid}"
@@ -155,4 +164,6 @@ class Member:
                 del self.room.published[track]
             self.room.announce()
         self.carrier.close()
+        for mid in list(self.spreads):
+            self.stop(mid)
         await self.connection.close()

@@ -1,4 +1,4 @@
-"""Feeds and outlets: due times, one timeline over changing sources, and ends that do not hang."""
+"""Feeds: due times, and ends that do not hang."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import av
 import pytest
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 
-from rtclab.peers.feeds import VIDEO_RATE, Borrowed, Clock, Feed, Outlet
+from rtclab.peers.feeds import VIDEO_RATE, Borrowed, Clock, Feed
 
 
 def picture():
@@ -104,59 +104,6 @@ def test_a_feed_that_never_ran_closes_its_reader():
         assert reader.closed.is_set()
         with pytest.raises(MediaStreamError):
             await feed.recv()
-
-    asyncio.run(main())
-
-
-def test_an_outlet_keeps_one_timeline():
-    async def main():
-        ended = []
-        outlet = Outlet("video", lambda out, feed: ended.append(feed))
-        first, second = Borrowed(Plain([5000, 5040])), Borrowed(Plain([0, 40, None, None]))
-        outlet.plug(first)
-        pts = [(await outlet.recv()).pts for _ in range(2)]
-        waiting = asyncio.ensure_future(outlet.recv())
-        await asyncio.sleep(0.03)
-        assert ended == [first]
-        assert outlet.feed is None
-        outlet.plug(second)
-        pts.append((await waiting).pts)
-        pts += [(await outlet.recv()).pts for _ in range(3)]
-        return pts
-
-    pts = asyncio.run(main())
-    assert pts[:2] == [0, 3600]
-    assert pts[2] >= max(3601, 0.03 * VIDEO_RATE)
-    assert pts[3] == pts[2] + 3600
-    assert pts == sorted(set(pts))
-
-
-def test_changing_the_feed_stops_the_old_one():
-    async def main():
-        outlet = Outlet("video", lambda out, feed: None)
-        first, second = Feed("video", Reader(), Clock()), Feed("video", Reader(), Clock())
-        outlet.plug(first)
-        await outlet.recv()
-        outlet.plug(second)
-        assert first.readyState == "ended"
-        await outlet.recv()
-        outlet.stop()
-        assert second.readyState == "ended"
-        with pytest.raises(MediaStreamError):
-            await outlet.recv()
-
-    asyncio.run(main())
-
-
-def test_an_outlet_waits_without_polling():
-    async def main():
-        outlet = Outlet("video", lambda out, feed: None)
-        waiting = asyncio.ensure_future(outlet.recv())
-        await asyncio.sleep(0)
-        assert len(asyncio.all_tasks()) == 2
-        outlet.stop()
-        with pytest.raises(MediaStreamError):
-            await waiting
 
     asyncio.run(main())
 

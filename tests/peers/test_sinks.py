@@ -12,7 +12,7 @@ import pytest
 
 from rtclab.engine import Engine
 from rtclab.errors import Closed, Timeout
-from rtclab.peers.sinks import RemoteTrack
+from rtclab.peers.sinks import Inlet, RemoteTrack
 
 DESCRIBED = {"id": "t1", "kind": "video", "source": "camera", "participant": {"id": "p1", "name": "alice"}}
 
@@ -38,7 +38,7 @@ def push(engine, track, *levels):
     async def deliver():
         for at, level in enumerate(levels):
             picture = np.full((18, 32, 3), level, np.uint8)
-            track._push(av.VideoFrame.from_ndarray(picture), at)
+            track._push(av.VideoFrame.from_ndarray(picture), at, Inlet())
 
     engine.run(deliver())
 
@@ -110,7 +110,7 @@ def test_sound_has_samples_by_channels(engine):
     )
 
     async def deliver():
-        track._push(sound, 0.0)
+        track._push(sound, 0.0, Inlet())
 
     engine.run(deliver())
     assert track.next_frame().tolist() == [[0, 1], [2, 3], [4, 5], [6, 7]]

@@ -38,6 +38,24 @@ GOOD: list[dict[str, Any]] = [
     {"type": "mute", "track": "t1", "muted": True},
     {"type": "phase", "phase": "first frame", "elapsed_s": 0.25, "detail": None},
     {"type": "stats", "time": 12.5, "tracks": [{"track": "t1", "bitrate_bps": 1e6, "rid": "f", "ok": True}]},
+    {
+        "type": "peer",
+        "to": "p2",
+        "description": {"type": "offer", "sdp": "v=0"},
+        "candidate": None,
+        "tracks": [{"mid": "0", "track": "t1"}],
+    },
+    {
+        "type": "peer",
+        "to": "p2",
+        "description": None,
+        "candidate": {
+            "candidate": "candidate:1 1 udp 1 192.0.2.1 9 typ host",
+            "sdpMid": "0",
+            "sdpMLineIndex": 0,
+        },
+        "tracks": [],
+    },
     {"type": "ping", "id": 3},
     {"type": "leave"},
 ]

@@ -17,6 +17,7 @@ from rtclab.signaling.session import (
     Left,
     MuteChanged,
     Offered,
+    PeerAddressed,
     PhaseReported,
     Resumed,
     Session,
@@ -358,3 +359,54 @@ def test_no_order_of_events_breaks_it(steps: list[Any]) -> None:
         assert session.state in ("new", "joining", "joined", "lost", "closed")
         assert len(session.outgoing) <= session_module.MAX_OUTGOING
         json.dumps(session.take(), allow_nan=False)
+
+
+def test_the_architecture_is_told_when_it_changes_and_after_a_welcome_where_it_matters() -> None:
+    session = joined()
+    session.architecture("relay", False, False, [])
+    session.architecture("relay", False, False, [])
+    expected = {"type": "architecture", "name": "relay", "direct": False, "mixed": False, "peers": []}
+    assert session.take() == [expected]
+    peers = [{"id": "p2", "name": "bob", "polite": True}]
+    session.architecture("mesh", True, False, peers)
+    session.architecture("mesh", True, False, [])
+    assert only(session, "architecture")["peers"] == []  # only the newest waits
+    session.architecture("mesh", True, False, peers)
+    session.lost(1.0)
+    session.resumed(2.0)
+    session.welcome(2, ALICE, ROOM, [TRACK], resumed=True)
+    assert [message["type"] for message in session.take()] == ["welcome", "architecture"]
+
+
+def test_what_to_send_is_told_again_to_a_client_that_comes_back() -> None:
+    session = joined()
+    session.encodings("t1", ["q"], True, "layer_not_needed")
+    session.encodings("t2", None, False, "direct")
+    session.encodings("t1", None, True, None)
+    assert [(one["track"], one["rids"], one["active"]) for one in session.take()] == [
+        ("t2", None, False),
+        ("t1", None, True),
+    ]
+    session.forget_encodings("t2")
+    session.lost(1.0)
+    session.resumed(2.0)
+    session.welcome(2, ALICE, ROOM, [TRACK], resumed=True)
+    assert [message.get("track") for message in session.take()] == [None, "t1"]
+
+
+def test_messages_between_clients() -> None:
+    session = joined()
+    description = {"type": "offer", "sdp": "v=0"}
+    message = {
+        "type": "peer",
+        "to": "p2",
+        "description": description,
+        "tracks": [{"mid": "0", "track": "t1"}],
+    }
+    (event,) = session.receive(message, 0.0)
+    content = {"description": description, "candidate": None, "tracks": [{"mid": "0", "track": "t1"}]}
+    assert event == PeerAddressed("p2", content)
+    session.peer("p2", content)
+    assert session.take() == [{"type": "peer", "from": "p2", **content}]
+    assert session.receive({**message, "description": {"type": "rollback", "sdp": ""}}, 0.0) == []
+    assert "type must be one of offer, answer" in only(session, "error")["message"]

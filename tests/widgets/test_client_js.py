@@ -136,10 +136,10 @@ def test_offers_go_one_at_a_time_and_changes_meanwhile_make_one_more(watcher: Pa
       await new Promise((done) => setTimeout(done, 100));
       const before = offers().length;
       await answer(offers()[0]);
-      await until(() => offers().length === 2 || client.negotiation === null);
+      await until(() => offers().length === 2 || client.connection.negotiation === null);
       const last = offers().at(-1);
       if (offers().length === 2) await answer(last);
-      await until(() => client.negotiation === null);
+      await until(() => client.connection.negotiation === null);
       return [before, offers().length <= 2, last.tracks.map(({ track }) => track), [...client.remote.keys()]];
     }""")
     assert result == [1, True, ["t0", "t1", "t2"], ["t0", "t1", "t2"]]
@@ -174,7 +174,7 @@ def test_a_vacated_slot_is_used_again(watcher: Page) -> None:
         client.watch(ids);
         await until(() => offers().length > before);
         await answer(offers().at(-1));
-        await until(() => client.negotiation === null);
+        await until(() => client.connection.negotiation === null);
         return offers().at(-1).tracks.map(({ mid, track }) => `${mid}:${track}`);
       };
       const log = [await watch("t0", "t1"), await watch("t1")];
@@ -192,7 +192,7 @@ def test_a_refused_track_is_said_and_not_asked_for_again(watcher: Page) -> None:
       client.watch(["t0", "t1"]);
       await until(() => offers().length);
       await answer(offers()[0], { without: ["1"] });
-      await until(() => client.negotiation === null);
+      await until(() => client.connection.negotiation === null);
       await client.watch(["t0", "t1"]);
       return [[...client.refusals], [...client.remote.keys()], offers().length, client.status];
     }""")
@@ -208,7 +208,7 @@ def test_a_track_that_left_during_the_offer_is_no_failure(watcher: Page) -> None
       client.watch(["t0"]);
       await until(() => offers().length === 3);
       await answer(offers()[2]);
-      await until(() => client.negotiation === null);
+      await until(() => client.connection.negotiation === null);
       return [client.status, client.failure, client.peer.pc.signalingState];
     }""")
     assert result == ["joined", None, "stable"]

@@ -1,30 +1,27 @@
 // @ts-check
 /**
- * A room's client: the signaling session over any carrier (`send` out, `receive` in) and one peer connection.
+ * A room's client: the signaling session over any carrier (`transmit` out, `receive` in).
  *
- *   join -> welcome; offer -> answer, one at a time, whenever what we send or watch changes; ping every 3 s.
- *   A lost network is healed by an ICE restart, then by a new peer connection; a lost session by joining again with its token.
+ *   join -> welcome, then ping every 3 s; a lost session is healed by joining again with its token.
+ *   Media come and go by the connection to the room (connection.js) or directly (mesh.js), as the room's architecture says.
  *
  * It knows neither a notebook nor a page: the widgets and a stand-alone page drive it alike.
  */
 
-import { PeerLink } from "./peer.js";
+import { plainArchitecture } from "./architecture.js";
+import { RoomConnection } from "./connection.js";
+import { Mesh } from "./mesh.js";
+import { Meter } from "./meter.js";
 import { PhaseClock } from "./phases.js";
 import { clockNow, Requests, RoomError } from "./requests.js";
-import { flat, hasFrames, summarise } from "./stats.js";
 import { ViewSizes } from "./view_sizes.js";
+import { Ways } from "./ways.js";
 
 const PING_EVERY_MS = 3000;
 const STATS_EVERY_MS = 1000;
 const FIRST_FRAME_POLL_MS = 100;
 const BUSY_AFTER_S = 7;
 const GONE_AFTER_S = 20;
-const RESTART_AFTER_MS = 3000;
-const RESTARTS_BEFORE_NEW_PEER = 2;
-/** Refusals of an offer that a later one need not meet: a track left meanwhile, the room has forgotten us. */
-const PASSING = ["unknown_track", "offer_pending", "not_joined"];
-const MOST_TRIES = 5;
-const RETRY_AFTER_MS = 400;
 
 /**
  * @typedef {object} Track as the room lists it
@@ -73,30 +70,37 @@ export class RoomClient {
     this.levels = {};
     /** @type {string | null} */
     this.active = null;
-    /** @type {import("./stats.js").Summary | null} */
-    this.summary = null;
+    /** What the room wants of the tracks we publish. @type {Map<string, import("./encodings.js").Demand>} */
+    this.demands = new Map();
+    this.architecture = plainArchitecture("sfu");
+    /** When the room took its architecture up, while we were in it. */
+    this.switchedAt = -Infinity;
     /** @type {Map<string, import("./peer.js").Sending>} */
     this.sending = new Map();
     /** @type {Map<string, "audio" | "video">} */
     this.wanted = new Map();
     /** @type {Set<(what: string) => void>} */
     this.observers = new Set();
-    /** @type {PeerLink | null} */
-    this.peer = null;
-    this.requests = new Requests((message) => this.#send(message));
+    this.connection = new RoomConnection(this);
+    this.mesh = new Mesh({
+      say: (to, content) => this.send({ type: "peer", to, description: null, candidate: null, tracks: [], ...content }),
+      changed: () => {
+        this.waitForOthers();
+        this.ways.settle();
+        this.changed("mesh");
+      },
+    });
+    this.ways = new Ways(this);
+    this.meter = new Meter(this);
+    this.requests = new Requests((message) => this.send(message));
     this.views = new ViewSizes((track, size) => {
-      return this.status === "joined" && this.tracks.has(track) && this.#send({ type: "view", track, ...size });
+      return this.status === "joined" && this.tracks.has(track) && this.send({ type: "view", track, ...size });
     });
     /** @type {RTCIceServer[]} */
     this.iceServers = [];
     this.generation = 0;
-    this.restarts = 0;
-    this.moved = { bytes: 0, at: 0 };
     /** @type {any[]} */
     this.timers = [];
-    this.dirty = false;
-    /** @type {Promise<void> | null} */
-    this.negotiation = null;
   }
 
   /** @param {(what: string) => void} observer @returns {() => void} */
@@ -123,7 +127,7 @@ export class RoomClient {
     this.timers = [
       setInterval(() => this.#ping(), PING_EVERY_MS),
       setInterval(() => this.#tick(), STATS_EVERY_MS),
-      setInterval(() => this.#watchFirstFrame(), FIRST_FRAME_POLL_MS),
+      setInterval(() => this.meter.watchFirstFrame(), FIRST_FRAME_POLL_MS),
     ];
     this.changed("state");
     return this.#join();
@@ -132,22 +136,8 @@ export class RoomClient {
   async #join() {
     const { generation } = this;
     try {
-      const welcome = await this.#requestJoin();
-      if (generation !== this.generation) return false;
-      this.status = "joined";
-      this.session = welcome.session;
-      this.onSession(this.session);
-      this.participant = welcome.participant;
-      this.room = welcome.room;
-      this.iceServers = welcome.ice_servers;
-      if (!welcome.resumed) {
-        this.picked.clear();
-        this.#dropPeer();
-      }
-      this.#setTracks(welcome.tracks);
-      this.views.renew();
-      this.changed("state");
-      return true;
+      await this.#requestJoin();
+      return generation === this.generation;
     } catch (error) {
       if (generation === this.generation) this.fail(error);
       return false;
@@ -166,11 +156,31 @@ export class RoomClient {
     }
   }
 
+  /** At once, before the messages that follow it. @param {any} welcome */
+  #welcomed({ session, participant, room, ice_servers, resumed, tracks }) {
+    this.status = "joined";
+    this.session = session;
+    this.onSession(session);
+    this.participant = participant;
+    this.room = room;
+    this.iceServers = this.mesh.iceServers = ice_servers;
+    if (!resumed) {
+      this.picked.clear();
+      this.#dropPeers();
+    }
+    // one that is more than a name is told of next
+    if (room.architecture !== this.architecture.name) this.#setArchitecture(plainArchitecture(room.architecture));
+    this.switchedAt = -Infinity;
+    this.#setTracks(tracks);
+    this.views.renew();
+    this.changed("state");
+  }
+
   /** Leaves for good. @param {string} [phase] told to the room as the reason */
   stop(phase = "stopped") {
     if (this.status === "joining" || this.status === "joined") {
       this.#tell(phase);
-      this.#send({ type: "leave" });
+      this.send({ type: "leave" });
     }
     this.session = null;
     this.onSession(null);
@@ -185,13 +195,13 @@ export class RoomClient {
     this.generation += 1;
     for (const timer of this.timers) clearInterval(timer);
     this.timers = [];
-    this.#dropPeer();
+    this.#dropPeers();
     this.status = status;
     this.tracks.clear();
     this.consumers.clear();
     this.levels = {};
     this.active = null;
-    this.summary = null;
+    this.meter.reset();
     this.requests.clear();
     this.changed("tracks");
     this.changed("state");
@@ -205,14 +215,14 @@ export class RoomClient {
     this.phases.fail(clockNow());
     if (this.status !== "closed") {
       this.#tell("failed", message);
-      this.#send({ type: "leave" });
+      this.send({ type: "leave" });
     }
     this.#shut("closed");
   }
 
   /** The page goes: a last word, which may not get through. The token stays, for the page that comes back. */
   wave() {
-    if (this.status === "joined") this.#send({ type: "leave" });
+    if (this.status === "joined") this.send({ type: "leave" });
   }
 
   /** The carrier is gone and will not come back: a restarted kernel, a closed widget. */
@@ -229,7 +239,7 @@ export class RoomClient {
   }
 
   /** @param {object} message @returns {boolean} */
-  #send(message) {
+  send(message) {
     try {
       this.transmit(message);
       return true;
@@ -242,10 +252,11 @@ export class RoomClient {
   /** @param {any} message from the room */
   receive(message) {
     if (this.status === "idle" || this.status === "closed") return;
+    if (message.type === "welcome" && this.requests.pending.has(message.re)) this.#welcomed(message);
     this.requests.settle(message);
     switch (message.type) {
       case "pong":
-        this.#setLink();
+        this.setLink();
         return;
       case "error":
         if (message.code === "not_joined" && this.status === "joined") this.#rejoin();
@@ -256,6 +267,18 @@ export class RoomClient {
       case "consumer":
         this.consumers.set(message.track, message);
         this.changed("consumer");
+        return;
+      case "architecture":
+        this.#setArchitecture(message);
+        return;
+      case "encodings":
+        this.demands.set(message.track, message);
+        this.peer?.demand(this.demands);
+        this.waitForOthers();
+        this.changed("demand");
+        return;
+      case "peer":
+        this.mesh.receive(message);
         return;
       case "levels":
         this.levels = message.levels;
@@ -281,12 +304,12 @@ export class RoomClient {
     if (this.status === "joined") this.requests.ping();
   }
 
-  #setLink() {
+  setLink() {
     const ice = this.peer?.pc.iceConnectionState;
     const now = clockNow();
     const waited = this.requests.silence(now);
     const broken = ice === "disconnected" || ice === "failed";
-    const flowing = now - this.moved.at < 3;
+    const flowing = now - this.meter.moved.at < 3;
     if (waited > GONE_AFTER_S && broken && !flowing) return this.lost();
     const link = broken ? "reconnecting" : waited > BUSY_AFTER_S ? "busy" : "ok";
     if (link !== this.link) {
@@ -296,6 +319,24 @@ export class RoomClient {
   }
 
   // ---- media ----
+
+  /** @param {import("./architecture.js").Architecture} architecture */
+  #setArchitecture({ name, direct, mixed, peers }) {
+    const before = this.architecture;
+    this.architecture = { name, direct, mixed, peers };
+    if (name !== before.name) this.switchedAt = clockNow();
+    if (name !== before.name || direct !== before.direct) this.ways.switched();
+    this.mesh.update(this.architecture);
+    this.waitForOthers();
+    this.changed("architecture");
+  }
+
+  #dropPeers() {
+    this.connection.drop();
+    this.mesh.close();
+    this.ways.clear();
+    this.demands.clear();
+  }
 
   /** @param {Track[]} tracks */
   #setTracks(tracks) {
@@ -329,7 +370,7 @@ export class RoomClient {
     if (!item) return;
     item.muted = muted;
     const track = this.peer?.sentTrack(key);
-    if (track) this.#send({ type: "mute", track, muted });
+    if (track) this.send({ type: "mute", track, muted });
   }
 
   /** @param {string} track @param {string} rid a layer, or "auto" */
@@ -345,117 +386,46 @@ export class RoomClient {
     }
   }
 
-  /** Offers what there is now; calls during a negotiation make one more round. @returns {Promise<void>} */
+  /** @returns {Promise<void>} when what is to be sent and watched has been offered to the room */
   negotiate() {
-    this.dirty = true;
-    this.negotiation ??= this.#negotiateAll().finally(() => {
-      this.negotiation = null;
-    });
-    return this.negotiation;
+    return this.connection.negotiate();
   }
 
-  async #negotiateAll() {
-    for (let tries = 0; this.dirty && this.status === "joined"; ) {
-      this.dirty = false;
-      const { generation } = this;
-      try {
-        await this.#offer();
-        tries = 0;
-      } catch (error) {
-        if (generation !== this.generation) return;
-        tries += 1;
-        const passing = error instanceof RoomError && PASSING.includes(error.code) && tries < MOST_TRIES;
-        if (!passing) return this.fail(error);
-        await new Promise((resolve) => setTimeout(resolve, RETRY_AFTER_MS));
-        this.dirty = true;
-      }
-    }
-  }
-
-  async #offer() {
-    this.peer ??= new PeerLink(
-      this.iceServers,
-      (mid, candidate) => this.#send({ type: "candidate", mid, candidate }),
-      (peer) => this.#peerState(peer),
-    );
-    const { peer } = this;
-    await peer.arrange(this.sending, this.wanted);
-    const offer = await peer.offer(this.sending);
-    let reply;
-    try {
-      reply = await this.requests.ask({ type: "offer", ...offer });
-    } catch (error) {
-      if (peer === this.peer) await peer.rollback();
-      throw error;
-    }
-    if (peer !== this.peer) return;
-    this.reach("signaling");
-    const refused = await peer.answer(reply.sdp, reply.tracks, reply.rejected ?? []);
-    for (const { key, message } of refused) {
-      this.refusals.set(key, message);
-      this.wanted.delete(key);
-    }
-    if (this.sending.size && [...this.sending.keys()].every((key) => this.refusals.has(key))) {
-      throw new RoomError(refused[0]?.code ?? "not_allowed", refused[0]?.message ?? "The room refused every track.");
-    }
-    this.#peerState(peer);
+  /** The room has answered. @param {import("./peer.js").PeerLink} peer */
+  negotiated(peer) {
+    this.#sendDirectly();
+    peer.demand(this.demands);
+    this.ways.settle();
     this.changed("remote");
-    this.#waitForOthers();
+    this.waitForOthers();
   }
 
-  /** With nobody to watch the clock stands still: that is no fault. */
-  #waitForOthers() {
-    if (this.role === "viewer" && this.phases.current === "first frame") {
-      if (this.wanted.size) this.phases.resume(clockNow());
-      else this.phases.pause(clockNow());
-      this.changed("phase");
-    }
+  /** What goes to other clients is what the room knows of. */
+  #sendDirectly() {
+    if (this.peer) this.mesh.arrange(this.peer.sent(this.sending));
   }
 
-  /** @param {PeerLink} peer */
-  #peerState(peer) {
-    if (peer !== this.peer) return;
-    const { iceConnectionState: ice, connectionState: state } = peer.pc;
-    if (ice === "connected" || ice === "completed") {
-      this.restarts = 0;
-      this.reach("ICE");
-    }
-    if (state === "connected") {
-      this.reach("DTLS");
-      this.#waitForOthers();
-    }
-    if (ice === "disconnected") setTimeout(() => this.#restartIce(peer, ["disconnected"]), RESTART_AFTER_MS);
-    else if (ice === "failed") this.#restartIce(peer, ["failed"]);
-    else if (state === "failed") this.#renew();
-    this.#setLink();
-  }
-
-  /** @param {PeerLink} peer @param {string[]} states in which it is still called for */
-  #restartIce(peer, states) {
-    if (peer !== this.peer || this.status !== "joined" || !states.includes(peer.pc.iceConnectionState)) return;
-    this.restarts += 1;
-    if (this.restarts > RESTARTS_BEFORE_NEW_PEER) return this.#renew();
-    peer.pc.restartIce();
-    this.negotiate();
-  }
-
-  /** A new peer connection for the same session. */
-  #renew() {
-    this.restarts = 0;
-    this.#dropPeer();
-    this.phases.rewind("signaling", clockNow());
+  /** With nobody to watch, or nothing to be sent, the clock stands still: that is no fault. */
+  waitForOthers() {
+    if (this.phases.current !== "first frame") return;
+    if (this.role === "viewer" ? this.wanted.size > 0 : this.#maySend) this.phases.resume(clockNow());
+    else this.phases.pause(clockNow());
     this.changed("phase");
-    setTimeout(() => this.status === "joined" && this.negotiate(), RESTART_AFTER_MS);
   }
 
-  #dropPeer() {
-    this.peer?.close();
-    this.peer = null;
+  get #maySend() {
+    if (this.architecture.direct) return this.mesh.links.size > 0;
+    return [...this.sending.keys()].some((key) => this.demands.get(this.peer?.sentTrack(key) ?? "")?.active !== false);
   }
 
-  /** @returns {Map<string, MediaStreamTrack>} */
+  /** @returns {import("./peer.js").PeerLink | null} the connection to the room */
+  get peer() {
+    return this.connection.peer;
+  }
+
+  /** The media of each track that is watched, whichever way they come. @returns {Map<string, MediaStreamTrack>} */
   get remote() {
-    return this.peer?.remote ?? new Map();
+    return this.ways.remote;
   }
 
   // ---- phases and figures ----
@@ -471,28 +441,20 @@ export class RoomClient {
   #tell(phase, detail) {
     const elapsed = this.phases.done.get(phase) ?? this.phases.elapsed(clockNow());
     const message = { type: "phase", phase, elapsed_s: Math.round(elapsed * 1e4) / 1e4, ...(detail ? { detail } : {}) };
-    this.#send(message);
+    this.send(message);
+  }
+
+  /** Back to before a phase: what follows is to be done again. @param {string} phase */
+  rewind(phase) {
+    this.phases.rewind(phase, clockNow());
+    this.changed("phase");
   }
 
   async #tick() {
-    this.#setLink();
+    this.setLink();
+    this.mesh.tick(clockNow());
+    this.ways.settle();
     this.changed("tick");
-    const { peer } = this;
-    const got = await peer?.measure();
-    if (!got || peer !== this.peer) return;
-    this.summary = summarise(got.report, got.byMid, this.summary);
-    if (this.summary.bytes > this.moved.bytes) this.moved = { bytes: this.summary.bytes, at: clockNow() };
-    this.moved.bytes = this.summary.bytes;
-    const tracks = [...this.summary.rows].map(([track, row]) => ({ track, ...flat(row) }));
-    if (tracks.length) this.#send({ type: "stats", time: Date.now() / 1000, tracks });
-    this.changed("stats");
-  }
-
-  /** Polls fast, but only while the first frame is what we wait for. */
-  async #watchFirstFrame() {
-    if (this.phases.current !== "first frame" || this.phases.pausedAt !== null) return;
-    const { peer } = this;
-    const got = await peer?.measure();
-    if (got && peer === this.peer && hasFrames(got.report, got.byMid)) this.reach("first frame");
+    await this.meter.tick();
   }
 }

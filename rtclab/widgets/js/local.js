@@ -13,6 +13,9 @@ const place = (client, participant = client.participant?.id) => `${client.room?.
 /** @param {import("./client.js").RoomClient} client @param {string} participant */
 export const isLocal = (client, participant) => localParticipants().has(place(client, participant));
 
+/** Whether anybody publishes into the client's room from this page. @param {import("./client.js").RoomClient} client */
+export const hasLocal = (client) => [...localParticipants()].some((one) => one.startsWith(`${client.room?.id} `));
+
 /** @param {import("./client.js").RoomClient} client @param {boolean} here whether it publishes from this page */
 export function noteLocal(client, here) {
   if (here) localParticipants().add(place(client));

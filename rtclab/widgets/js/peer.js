@@ -4,6 +4,8 @@
  * room's; a vacated slot is used again for the next track of its kind, so the session description stays short.
  */
 
+import { adjust, isDemanded } from "./encodings.js";
+
 /**
  * @typedef {object} Sending
  * @property {"audio" | "video"} kind
@@ -32,6 +34,8 @@ export class PeerLink {
     this.pc = new RTCPeerConnection({ iceServers, bundlePolicy: "max-bundle" });
     /** @type {Slot[]} */
     this.slots = [];
+    /** @type {import("./stats.js").Summary | null} */
+    this.summary = null;
     /** One stream for all we send: audio and video of one stream are kept in sync. */
     this.stream = new MediaStream();
     this.pc.onicecandidate = ({ candidate }) => {
@@ -85,9 +89,10 @@ export class PeerLink {
     const { sender } = slot.transceiver;
     if (sender.track === item.media) return;
     await sender.replaceTrack(item.media);
-    const parameters = sender.getParameters();
-    parameters.encodings.forEach((encoding, i) => Object.assign(encoding, { maxBitrate: item.encodings[i].maxBitrate }));
-    await sender.setParameters(parameters).catch(() => {}); // keeps the former bitrates, which still work
+    await adjust(sender, (_encoding, i) => {
+      const { maxBitrate } = item.encodings[i];
+      return maxBitrate ? { maxBitrate } : {};
+    });
   }
 
   /** @param {string | null} id @param {"audio" | "video"} kind */
@@ -144,13 +149,31 @@ export class PeerLink {
     this.slots = this.slots.filter((slot) => this.pc.getTransceivers().includes(slot.transceiver));
   }
 
-  /** The room's tracks that are negotiated now. @returns {Map<string, MediaStreamTrack>} */
-  get remote() {
-    const remote = new Map();
-    for (const slot of this.slots) {
-      if (slot.direction === "receive" && slot.track !== null) remote.set(slot.track, slot.transceiver.receiver.track);
+  /** The room's tracks that are negotiated now. @returns {Map<string, RTCRtpReceiver>} */
+  get receivers() {
+    const receivers = new Map();
+    for (const { direction, track, transceiver } of this.slots) {
+      if (direction === "receive" && track !== null) receivers.set(track, transceiver.receiver);
     }
-    return remote;
+    return receivers;
+  }
+
+  /** Sends what the room wants of each track, without another offer. @param {Map<string, import("./encodings.js").Demand>} demands by track */
+  demand(demands) {
+    for (const { direction, key, track, transceiver } of this.slots) {
+      if (direction !== "send" || key === null || track === null) continue;
+      adjust(transceiver.sender, ({ rid }) => ({ active: isDemanded(demands.get(track), rid) }));
+    }
+  }
+
+  /** What we send, by the id that the room gave to it. @param {Map<string, Sending>} sending @returns {Map<string, Sending>} */
+  sent(sending) {
+    const sent = new Map();
+    for (const { direction, key, track } of this.slots) {
+      const item = key === null ? undefined : sending.get(key);
+      if (direction === "send" && track !== null && item) sent.set(track, item);
+    }
+    return sent;
   }
 
   /** @param {string} key @returns {string | null} the id the room gave to the track we send under `key` */

@@ -1,9 +1,10 @@
 // @ts-check
 /** What a person sees of the publisher. */
 
+import { wayText } from "./architecture.js";
 import { sourceOf } from "./publisher.js";
 import { clockNow } from "./requests.js";
-import { bitrateText } from "./stats.js";
+import { sendingLines, showLines } from "./sending_list.js";
 import { button, describe, fillFigures, h, icon, Notice, PhaseRow, picker, press, setOptions, setText, StatusLine } from "./ui.js";
 
 const IDLE_TEXT = {
@@ -29,7 +30,7 @@ export function renderPublisher(publisher, el) {
   const videoPicker = picker("Picture", (value) => publisher.chooseVideo(value));
   const audioPicker = picker("Sound", (value) => publisher.chooseAudio(value));
   const figureRow = h("dl", { class: "rtclab-figures" });
-  const layerRow = h("ul", { class: "rtclab-layers", "aria-label": "Layers" });
+  const layerRow = h("ul", { class: "rtclab-layers", "aria-label": "What is sent" });
   const root = h(
     "section",
     { class: "rtclab-root rtclab-publisher", "aria-label": "Publisher", "data-rtclab": "publisher" },
@@ -62,7 +63,8 @@ export function renderPublisher(publisher, el) {
     const source = sourceOf(publisher.choice.video);
     const state = describe(client, now, source);
     const { running } = publisher;
-    const who = client.participant ? `${client.participant.name} in ${client.room?.name ?? "the room"}` : "";
+    const way = wayText(client.architecture, client.mesh.connected);
+    const who = client.participant ? `${client.participant.name} in ${client.room?.name ?? "the room"}, ${way}` : "";
     status.update(state.tone, running || client.status === "closed" ? state.word : "Off", running ? who : "");
     root.dataset.status = running ? state.word.toLowerCase() : client.status === "closed" ? "failed" : "off";
     notice.show(state.notice);
@@ -112,21 +114,11 @@ export function renderPublisher(publisher, el) {
   };
 
   const showFigures = () => {
-    const id = client.peer?.sentTrack("video");
-    const row = id ? client.summary?.rows.get(id) : undefined;
-    const live = publisher.running && row;
-    figureRow.hidden = !live;
-    layerRow.hidden = !live || row.layers.length < 2;
-    if (!live) return;
-    fillFigures(figureRow, row);
-    layerRow.replaceChildren(
-      ...row.layers.map((/** @type {any} */ layer) => {
-        const size = layer.width ? `${layer.width}×${layer.height}` : "";
-        const limited = layer.limited && layer.limited !== "none" ? `, limited by ${layer.limited}` : "";
-        const text = layer.active && layer.width ? `${size} ${bitrateText(layer.bitrate_bps)}${limited}` : "not sent";
-        return h("li", { class: "rtclab-layer", "data-rid": layer.rid }, h("b", {}, layer.rid), ` ${text}`);
-      }),
-    );
+    const id = publisher.running ? client.peer?.sentTrack("video") : null;
+    const row = id ? client.meter.summary?.rows.get(id) : undefined;
+    figureRow.hidden = !row?.width;
+    if (row) fillFigures(figureRow, row);
+    showLines(layerRow, id ? sendingLines(client, id) : []);
   };
 
   const unobserve = client.observe(update);

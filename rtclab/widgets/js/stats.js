@@ -70,6 +70,8 @@ function inboundRow(item, before) {
     loss: lost + received > 0 ? lost / (lost + received) : 0,
     jitter_s: item.jitter ?? null,
     buffer_s: emitted > 0 ? delta(item, before, "jitterBufferDelay") / emitted : null,
+    bytes: item.bytesReceived ?? 0,
+    header_bytes: item.headerBytesReceived ?? 0,
     packets: item.packetsReceived ?? 0,
     packets_lost: item.packetsLost ?? 0,
     frames: item.framesDecoded ?? 0,
@@ -97,6 +99,8 @@ function outboundRow(item, before, remote) {
     ...layer,
     loss: remote?.fractionLost ?? null,
     jitter_s: remote?.jitter ?? null,
+    bytes: item.bytesSent ?? 0,
+    header_bytes: item.headerBytesSent ?? 0,
     packets: item.packetsSent ?? 0,
     frames: item.framesSent ?? 0,
     keyframes: item.keyFramesEncoded ?? 0,
@@ -109,7 +113,7 @@ function outboundRow(item, before, remote) {
 /** Simulcast layers are one track: rates add up, the picture is the largest one. @param {Row} row @param {Row} other */
 function mergeLayer(row, other) {
   const layers = [...row.layers, ...other.layers];
-  for (const name of ["bitrate_bps", "packets", "nacks", "plis", "keyframes"]) {
+  for (const name of ["bitrate_bps", "bytes", "header_bytes", "packets", "nacks", "plis", "keyframes"]) {
     other[name] = row[name] === null && other[name] === null ? null : (row[name] ?? 0) + (other[name] ?? 0);
   }
   other.frames = Math.max(row.frames, other.frames);
@@ -117,6 +121,20 @@ function mergeLayer(row, other) {
   const larger = (other.width ?? 0) >= (row.width ?? 0);
   for (const name of ["width", "height", "fps", "limited", "rid"]) if (!larger) other[name] = row[name];
   Object.assign(row, other, { layers: layers.sort((a, b) => "fhq".indexOf(a.rid) - "fhq".indexOf(b.rid)) });
+}
+
+/**
+ * Adds what one more connection to another client carries of a track that we send.
+ * @param {Map<string, Row>} rows @param {string} track @param {Row} row
+ */
+export function joinRows(rows, track, row) {
+  const known = rows.get(track);
+  const copy = { ...row, via: "direct", connections: 1 + (known?.connections ?? 0) };
+  if (known) {
+    mergeLayer(known, copy);
+    known.rtt_s = Math.max(known.rtt_s ?? 0, row.rtt_s ?? 0) || null;
+    known.layers = known.layers.slice(0, 1);
+  } else rows.set(track, copy);
 }
 
 /**

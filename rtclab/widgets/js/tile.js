@@ -1,23 +1,22 @@
 // @ts-check
 /** One tile of the viewer: a picture, who it is of, what can be done with it, and its figures. */
 
+import { reasonText, titleOf } from "./architecture.js";
+import { readVideoCode } from "./frame_reader.js";
 import { isLocal } from "./local.js";
-import { button, fillFigures, h, icon, picker, press, setOptions, setText } from "./ui.js";
+import { clockNow } from "./requests.js";
+import { button, fillFigures, h, picker, press, setOptions, setText } from "./ui.js";
+import { isMix } from "./viewer.js";
 
 const SPEAKING_DBOV = -50;
 
-/** Why the room sends what it sends, or nothing: the codes of rtclab/forwarding/layers.py in words. */
-const REASONS = {
-  publisher_sends_nothing: "nothing is being sent",
-  muted: "switched off by the publisher",
-  hidden: "not in view",
-  codec_not_supported: "this browser cannot play the codec",
-  waiting_for_keyframe: "waiting for a keyframe",
-  layer_not_sent: "what was picked is not being sent",
-  view_size: "fits this view",
-  loss: "packets are lost",
-  picked: "as picked",
-};
+/** A picture that has stood still for longer than this after a switch is explained. */
+const GAP_S = 0.5;
+const OVERLAP_S = 1;
+const EXPLAINED_FOR_S = 10;
+/** Reasons that any switch brings for a moment. */
+const PASSING_REASONS = ["publisher_sends_nothing", "waiting_for_keyframe", "direct", "mixed"];
+const READ_EVERY_S = 1;
 
 export class Tile {
   /** @param {import("./viewer.js").Viewer} viewer */
@@ -26,6 +25,10 @@ export class Tile {
     this.client = viewer.client;
     /** @type {import("./viewer.js").Scene | null} */
     this.scene = null;
+    /** Stays when the track in it changes, so that the last picture stays until the next. */
+    this.stream = new MediaStream();
+    this.shownAt = -Infinity;
+    this.readAt = -Infinity;
     this.video = h("video", { class: "rtclab-video", playsinline: true, autoplay: true });
     this.video.muted = true; // the sound has an element of its own, shared by all views
     this.initial = h("span", { class: "rtclab-initial", "aria-hidden": "true" });
@@ -76,8 +79,25 @@ export class Tile {
         told();
       });
     }
-    this.video.addEventListener("resize", () => this.#updateBlank());
-    this.video.addEventListener("loadeddata", () => this.#updateBlank());
+    this.video.addEventListener("resize", () => this.updateState());
+    this.video.addEventListener("loadeddata", () => this.updateState());
+    this.#watchFrames();
+  }
+
+  #watchFrames() {
+    this.video.requestVideoFrameCallback?.((_now, { presentationTime }) => {
+      const now = clockNow();
+      const gap = now - this.shownAt;
+      this.shownAt = now;
+      if (gap > GAP_S) this.updateState();
+      const track = this.scene?.video?.id;
+      if (track && now - this.readAt > READ_EVERY_S) {
+        this.readAt = now;
+        const time = (performance.timeOrigin + presentationTime) / 1000;
+        this.client.meter.pictures.set(track, { number: readVideoCode(this.video)?.frame ?? null, time });
+      }
+      if (!this.listeners.signal.aborted) this.#watchFrames();
+    });
   }
 
   /** @param {import("./viewer.js").Scene} scene */
@@ -87,34 +107,42 @@ export class Tile {
     const { participant, video, audio } = scene;
     Object.assign(this.element.dataset, { participant: participant.name, source: video?.source ?? "", track: video?.id ?? "" });
     const screen = video?.source === "screen";
-    this.element.setAttribute("aria-label", screen ? `${participant.name}, screen` : participant.name);
-    setText(this.name, participant.name);
-    this.name.title = participant.name;
+    const mixed = isMix(scene);
+    const name = mixed ? "Everyone" : participant.name;
+    this.element.setAttribute("aria-label", screen ? `${name}, screen` : name);
+    setText(this.name, name);
+    this.name.title = name;
     const tags = [
       ...(screen ? ["screen"] : []),
+      ...(mixed ? [`mixed by the room${this.viewer.of ? `, with ${this.viewer.of}` : ""}`] : []),
+      ...(mixed && audio && this.viewer.hearsItself && this.viewer.muted(participant.id) ? ["muted: your own sound is in it"] : []),
       ...(isLocal(this.client, participant.id) ? ["this page"] : []),
       ...(audio?.muted ? ["muted"] : []),
     ];
     setText(this.tags, tags.join(", "));
-    setText(this.initial, [...participant.name][0]?.toUpperCase() ?? "");
+    setText(this.initial, [...name][0]?.toUpperCase() ?? "");
 
     const media = video ? (this.client.remote.get(video.id) ?? null) : null;
     if ((this.video.srcObject?.getVideoTracks()[0] ?? null) !== media) {
-      this.video.srcObject = media ? new MediaStream([media]) : null;
+      const former = this.stream.getTracks();
+      if (media) this.stream.addTrack(media);
+      for (const track of former) this.stream.removeTrack(track);
+      this.video.srcObject = media ? this.stream : null;
       this.#tellView();
       if (media) this.#play();
     }
     this.mute.disabled = !audio;
     press(this.mute, this.viewer.muted(participant.id));
     this.#updateLayers();
-    this.#updateBlank();
+    this.updateState();
     this.updateLevel();
     this.updateFigures();
   }
 
   #updateLayers() {
     const video = this.scene?.video;
-    const layers = video?.layers.filter(({ rid }) => rid) ?? [];
+    const { direct, name } = this.client.architecture;
+    const layers = direct || name === "relay" ? [] : (video?.layers.filter(({ rid }) => rid) ?? []);
     this.layer.hidden = layers.length < 2;
     if (!video || layers.length < 2) return;
     const now = this.client.consumers.get(video.id)?.rid;
@@ -132,20 +160,37 @@ export class Tile {
     );
   }
 
-  #updateBlank() {
+  /** What is said in place of a picture, or on it. */
+  updateState() {
     if (!this.scene) return;
     const { video } = this.scene;
     const refused = video && (this.client.refusals.get(video.id) ?? this.client.refusals.get(`layer ${video.id}`));
-    const consumer = video ? this.client.consumers.get(video.id) : undefined;
-    const pictured = this.video.videoWidth > 0 && this.video.srcObject !== null;
+    // a change of the track in the stream takes the size away for a moment
+    const pictured = (this.video.videoWidth > 0 || this.shownAt > 0) && this.video.srcObject !== null;
     const off = !video || video.muted;
     this.blank.hidden = pictured && !off;
     this.video.hidden = off;
-    setText(this.blankText, !video ? "Sound only" : video.muted ? "The picture is off." : refused ? "" : "Waiting for the first frame …");
-    const paused = consumer && consumer.rid === null && consumer.target === null ? consumer.reason : null;
-    const text = refused || (paused && !off ? `Paused: ${reasonText(paused)}` : "");
+    const text = refused || (off ? "" : this.#gapText());
+    const waiting = text ? "" : "Waiting for the first frame …";
+    setText(this.blankText, !video ? "Sound only" : video.muted ? "The picture is off." : waiting);
     this.reason.hidden = !text;
-    setText(this.reason, text || "");
+    setText(this.reason, text);
+  }
+
+  /** Why nothing comes. */
+  #gapText() {
+    const { architecture, consumers, switchedAt } = this.client;
+    const now = clockNow();
+    const still = now - this.shownAt > GAP_S;
+    const consumer = consumers.get(this.scene?.video?.id ?? "");
+    const paused = consumer && consumer.rid === null && consumer.target === null ? consumer.reason : null;
+    if (paused && !PASSING_REASONS.includes(paused)) return `Paused: ${reasonText(paused)}`;
+    // what the former way has brought along may still be shown after the switch
+    const switching = now - switchedAt < EXPLAINED_FOR_S && this.shownAt < switchedAt + OVERLAP_S;
+    if (switching) return still ? `Switching to ${titleOf(architecture.name)} …` : "";
+    if (architecture.direct) return still ? `No direct connection to ${this.scene?.participant.name} yet: trying …` : "";
+    // the room's word on a switch comes a moment later
+    return paused && paused !== "direct" && paused !== "mixed" ? `Paused: ${reasonText(paused)}` : "";
   }
 
   updateLevel() {
@@ -157,9 +202,10 @@ export class Tile {
     this.element.classList.toggle("rtclab-active", speaking && this.client.active === id);
   }
 
-  /** Which layer comes, and why not a better one. */
+  /** Which layer comes, and why not a better one; or that it comes directly. */
   #layerText() {
     const video = this.scene?.video;
+    if (video && this.client.ways.taken.get(video.id) === "direct") return "direct";
     const consumer = video ? this.client.consumers.get(video.id) : undefined;
     if (!consumer?.rid) return "";
     const switching = consumer.target && consumer.target !== consumer.rid ? ` to ${consumer.target}` : "";
@@ -168,7 +214,7 @@ export class Tile {
 
   updateFigures() {
     const track = this.scene?.video ?? this.scene?.audio;
-    const row = track ? this.client.summary?.rows.get(track.id) : undefined;
+    const row = track ? this.client.meter.summary?.rows.get(track.id) : undefined;
     this.figures.hidden = !row;
     if (row) fillFigures(this.figures, row, this.#layerText());
   }
@@ -221,9 +267,4 @@ export class Tile {
     this.video.srcObject = null;
     this.element.remove();
   }
-}
-
-/** @param {string} code */
-function reasonText(code) {
-  return REASONS[code] ?? code.replaceAll("_", " ");
 }

@@ -173,6 +173,7 @@ export class StatusLine {
     this.element.dataset.tone = tone;
     setText(this.word, word);
     setText(this.detail, detail);
+    this.detail.title = detail;
   }
 }
 

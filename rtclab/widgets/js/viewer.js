@@ -1,13 +1,16 @@
 // @ts-check
 /** The viewer: which tracks of the room are watched, and the sound of all of them. */
 
-import { isLocal } from "./local.js";
+import { hasLocal, isLocal } from "./local.js";
 
 /**
  * @typedef {object} Scene one tile: a participant's camera with their sound, or something else they show
  * @property {string} key @property {{id: string, name: string}} participant
  * @property {import("./client.js").Track | null} video @property {import("./client.js").Track | null} audio
  */
+
+/** Whether a tile shows what the room mixes of everyone. @param {Scene} scene */
+export const isMix = ({ video, audio }) => (video ?? audio)?.source === "mix";
 
 export class Viewer {
   /** @param {import("./client.js").RoomClient} client @param {string | null} of show only this participant */
@@ -16,6 +19,8 @@ export class Viewer {
     this.of = of;
     /** @type {Scene[]} */
     this.scenes = [];
+    /** Keys of all scenes so far: who comes back has the former place. @type {string[]} */
+    this.places = [];
     /** Sound is played here, once for all views. @type {Map<string, HTMLAudioElement>} */
     this.sounds = new Map();
     /** @type {Map<string, boolean>} by participant; unset means: not muted, unless they are on this page */
@@ -23,7 +28,7 @@ export class Viewer {
     this.soundBlocked = false;
     client.observe((what) => {
       if (what === "tracks") this.#choose();
-      if (what === "remote" || what === "tracks") this.#playSounds();
+      if (what === "remote" || what === "tracks" || what === "tick") this.#playSounds();
     });
   }
 
@@ -36,7 +41,9 @@ export class Viewer {
   }
 
   #choose() {
-    const tracks = [...this.client.tracks.values()].filter((track) => !this.of || track.participant.name === this.of);
+    const tracks = [...this.client.tracks.values()].filter(
+      ({ participant, source }) => !this.of || participant.name === this.of || source === "mix",
+    );
     /** @type {Map<string, Scene>} */
     const scenes = new Map();
     for (const track of tracks) {
@@ -48,13 +55,19 @@ export class Viewer {
       scene[track.kind] = track;
       scenes.set(key, scene);
     }
-    this.scenes = [...scenes.values()];
+    for (const key of scenes.keys()) if (!this.places.includes(key)) this.places.push(key);
+    this.scenes = this.places.flatMap((key) => scenes.get(key) ?? []);
     if (this.client.status === "joined") this.client.watch(tracks.map(({ id }) => id));
+  }
+
+  /** Whether a mix brings back what this page publishes: the room leaves out only what comes from the listening client. */
+  get hearsItself() {
+    return this.client.architecture.mixed && hasLocal(this.client);
   }
 
   /** @param {string} participant */
   muted(participant) {
-    return this.mutes.get(participant) ?? isLocal(this.client, participant);
+    return this.mutes.get(participant) ?? (isLocal(this.client, participant) || this.hearsItself);
   }
 
   /** @param {string} participant */

@@ -1,6 +1,7 @@
 // @ts-check
 /** What a person sees of the viewer: a tile for each participant. */
 
+import { wayText } from "./architecture.js";
 import { clockNow } from "./requests.js";
 import { Tile } from "./tile.js";
 import { button, describe, h, Notice, PhaseRow, setText, StatusLine } from "./ui.js";
@@ -30,11 +31,13 @@ export function renderViewer(viewer, el) {
 
   const update = (/** @type {string} */ what) => {
     if (what === "levels") return tiles.forEach((tile) => tile.updateLevel());
+    if (what === "switching") return tiles.forEach((tile) => tile.updateState());
     if (what === "stats") return tiles.forEach((tile) => tile.updateFigures());
     const now = clockNow();
     const state = describe(client, now, "");
     if (state.word === "Live" && !viewer.scenes.length) Object.assign(state, { tone: "idle", word: "Waiting" });
-    status.update(state.tone, state.word, client.room ? `${client.room.name}, ${client.room.architecture}` : "");
+    const way = wayText(client.architecture, client.mesh.connected);
+    status.update(state.tone, state.word, client.room ? `${client.room.name}, ${way}` : "");
     root.dataset.status = state.word.toLowerCase();
     notice.show(state.notice);
     phases.update(client.phases, now);
@@ -48,10 +51,14 @@ export function renderViewer(viewer, el) {
     }
     for (const scene of scenes) {
       const tile = tiles.get(scene.key) ?? new Tile(viewer);
-      if (!tiles.has(scene.key)) grid.append(tile.element);
       tiles.set(scene.key, tile);
       tile.update(scene);
     }
+    // whoever comes back goes where they were
+    scenes.forEach(({ key }, place) => {
+      const tile = /** @type {Tile} */ (tiles.get(key));
+      if (grid.children[place] !== tile.element) grid.insertBefore(tile.element, grid.children[place] ?? null);
+    });
     grid.dataset.tiles = String(Math.min(tiles.size, 3));
     grid.hidden = !tiles.size;
     empty.hidden = tiles.size > 0 || client.status === "closed";

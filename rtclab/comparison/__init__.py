@@ -1,0 +1,7 @@
+"""Which architecture costs what? The same people in a mesh, a relay, an SFU and an MCU, side by side."""
+
+from .browsers import browser_figures
+from .compare import compare
+from .result import Comparison
+
+__all__ = ["Comparison", "browser_figures", "compare"]

@@ -1,0 +1,113 @@
+"""The same measurement in a room with real browsers: by what their pages tell once a second.
+
+A page reads the number of a picture when the browser presents it (``requestVideoFrameCallback``) and puts it
+into its `stats` messages, beside what getStats counts. The room keeps these in its signaling trace.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from ..measure import latency, summary
+from ..room import Room
+from ..signaling.trace import TraceEntry
+
+COLUMNS = [
+    "viewer",
+    "participant",
+    "source",
+    "via",
+    "samples",
+    "latency_p50_s",
+    "latency_p95_s",
+    "freezes",
+    "frozen_s",
+    "fps",
+    "bitrate_bps",
+]
+
+
+def browser_figures(room: Room, sent: Mapping[str, Mapping[int, float]] | None = None) -> pd.DataFrame:
+    """Figures of each picture that a browser shows.
+
+    Parameters
+    ----------
+    room : Room
+        A room with viewers.
+    sent : mapping of str to mapping of int to float, optional
+        Participant's name to when each frame was sent (`TestPattern.sent`), to get their latency.
+        They must publish on the machine on which the browser runs, so that clocks agree.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row for each viewer and video track of which something was told: ``viewer``, ``participant``,
+        ``source``, ``via`` (``"room"``, ``"direct"``, ``"mix"``), ``samples`` (numbers read),
+        ``latency_p50_s`` and ``latency_p95_s`` (NaN where `sent` says nothing), ``freezes`` and ``frozen_s``
+        (as the browser counts them), ``fps`` and ``bitrate_bps`` (on average). A mix has no number.
+    """
+    tracks = {track.id: (track.participant, track.source) for track in room.tracks}
+    return tile_figures(room.signaling, tracks, sent or {}, time.time() - time.monotonic())
+
+
+def tile_figures(
+    entries: Iterable[TraceEntry],
+    tracks: Mapping[str, tuple[str, str]],
+    sent: Mapping[str, Mapping[int, float]],
+    clock_offset: float,
+) -> pd.DataFrame:
+    """`browser_figures` of a trace.
+
+    Parameters
+    ----------
+    entries : iterable of TraceEntry
+        What was said.
+    tracks : mapping of str to (str, str)
+        Track id to participant and source.
+    sent : mapping
+        As above.
+    clock_offset : float
+        Seconds from the clock of `sent` to Unix time.
+    """
+    told: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for entry in entries:
+        if (
+            entry.type == "stats"
+            and entry.direction == "in"
+            and isinstance(entry.message.get("tracks"), list)
+        ):
+            for figures in entry.message["tracks"]:
+                if isinstance(figures, dict) and figures.get("kind") == "video" and "freezes" in figures:
+                    told.setdefault((entry.participant or "", str(figures.get("track"))), []).append(figures)
+    rows = []
+    for (viewer, track), several in told.items():
+        participant, source = tracks.get(track, ("everyone", "mix") if track.startswith("mix-") else ("", ""))
+        times = {
+            number: float(figures["frame_time"]) - clock_offset
+            for figures in several
+            if isinstance(number := figures.get("frame_number"), int) and "frame_time" in figures
+        }
+        found = summary(latency(sent.get(participant, {}), times.items()))
+        first, last = several[0], several[-1]
+        rows.append(
+            {
+                "viewer": viewer,
+                "participant": participant,
+                "source": source,
+                "via": last.get("via"),
+                "samples": len(times),
+                "latency_p50_s": found.p50_s,
+                "latency_p95_s": found.p95_s,
+                "freezes": last["freezes"] - first["freezes"],
+                "frozen_s": last.get("frozen_s", 0.0) - first.get("frozen_s", 0.0),
+                "fps": pd.Series([figures.get("fps") for figures in several], dtype=float).mean(),
+                "bitrate_bps": pd.Series(
+                    [figures.get("bitrate_bps") for figures in several], dtype=float
+                ).mean(),
+            }
+        )
+    return pd.DataFrame(rows, columns=COLUMNS)

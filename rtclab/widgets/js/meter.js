@@ -1,0 +1,80 @@
+// @ts-check
+/** What a client measures: getStats of all its connections, as one row for each track, told to the room once a second. */
+
+import { clockNow } from "./requests.js";
+import { flat, hasFrames, joinRows, summarise } from "./stats.js";
+
+/** @typedef {{number: number | null, time: number}} Picture a frame that was shown: its number if it bears one, Unix seconds */
+
+export class Meter {
+  /** @param {import("./client.js").RoomClient} client */
+  constructor(client) {
+    this.client = client;
+    /** @type {import("./stats.js").Summary | null} */
+    this.summary = null;
+    /** The picture shown last, by track. @type {Map<string, Picture>} */
+    this.pictures = new Map();
+    this.moved = { bytes: 0, at: 0 };
+  }
+
+  reset() {
+    this.summary = null;
+    this.pictures.clear();
+  }
+
+  /** Measures, and tells the room. */
+  async tick() {
+    const { client } = this;
+    const { peer, mesh } = client;
+    const got = await peer?.measure();
+    if (!got || !peer || peer !== client.peer) return;
+    const summary = (peer.summary = summarise(got.report, got.byMid, peer.summary));
+    /** @type {Map<string, import("./stats.js").Row>} */
+    const rows = new Map(this.#roomRows(summary.rows));
+    let { bytes } = summary;
+    for (const link of mesh.links.values()) {
+      const measured = await link.measure();
+      if (!measured) continue;
+      link.summary = summarise(measured.report, measured.byMid, link.summary);
+      bytes += link.summary.bytes;
+      for (const [track, row] of link.summary.rows) {
+        if (row.layers) joinRows(rows, track, row);
+        else if (client.ways.taken.get(track) === "direct") rows.set(track, { ...row, via: "direct" });
+      }
+    }
+    if (peer !== client.peer) return;
+    this.summary = { ...summary, rows, bytes };
+    if (bytes > this.moved.bytes) this.moved.at = clockNow();
+    this.moved.bytes = bytes;
+    const tracks = [...rows].map(([track, row]) => ({ track, ...flat(row), ...this.#shown(track) }));
+    if (tracks.length) client.send({ type: "stats", time: Date.now() / 1000, tracks });
+    client.changed("stats");
+  }
+
+  /** What the room's connection carries of the tracks that come or go by it now. @param {Map<string, import("./stats.js").Row>} rows */
+  *#roomRows(rows) {
+    const { architecture, ways, tracks } = this.client;
+    for (const [track, row] of rows) {
+      const sent = Boolean(row.layers);
+      if (sent ? architecture.direct : ways.taken.get(track) === "direct") continue;
+      yield /** @type {const} */ ([track, { ...row, via: tracks.get(track)?.source === "mix" ? "mix" : "room" }]);
+    }
+  }
+
+  /** @param {string} track */
+  #shown(track) {
+    const picture = this.pictures.get(track);
+    return picture ? { frame_number: picture.number, frame_time: picture.time } : {};
+  }
+
+  /** Looks for the first frame, while that is what we wait for. */
+  async watchFirstFrame() {
+    const { client } = this;
+    if (client.phases.current !== "first frame" || client.phases.pausedAt !== null) return;
+    const { peer } = client;
+    for (const connection of [peer, ...client.mesh.links.values()]) {
+      const got = await connection?.measure();
+      if (got && peer === client.peer && hasFrames(got.report, got.byMid)) client.reach("first frame");
+    }
+  }
+}

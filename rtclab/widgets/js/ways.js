@@ -1,0 +1,86 @@
+// @ts-check
+/**
+ * Where the media of each watched track come from: through the room, or directly from who publishes them.
+ *
+ * At a switch the former way stays until something has come by the new one, so that a picture is never taken away early.
+ */
+
+const POLL_MS = 50;
+const POLL_FOR_MS = 8000;
+
+/** @typedef {"room" | "direct"} Way */
+
+/** Whether a frame of a receiver has been shown since a time. @param {RTCRtpReceiver} receiver @param {number} since Unix milliseconds */
+function flows(receiver, since) {
+  return receiver.getSynchronizationSources().some(({ timestamp }) => timestamp > since);
+}
+
+export class Ways {
+  /** @param {import("./client.js").RoomClient} client */
+  constructor(client) {
+    this.client = client;
+    /** The media of each track. @type {Map<string, MediaStreamTrack>} */
+    this.remote = new Map();
+    /** @type {Map<string, Way>} */
+    this.taken = new Map();
+    this.switchedAt = 0;
+    /** @type {any} */
+    this.timer = 0;
+  }
+
+  /** The architecture has changed: what flows already says nothing any more. */
+  switched() {
+    this.switchedAt = performance.timeOrigin + performance.now();
+    this.#poll(performance.now() + POLL_FOR_MS);
+  }
+
+  /** @param {number} until */
+  #poll(until) {
+    clearTimeout(this.timer);
+    if (performance.now() > until) return;
+    this.timer = setTimeout(() => {
+      this.settle();
+      this.client.changed("switching");
+      this.#poll(until);
+    }, POLL_MS);
+  }
+
+  /** Chooses again; tells when something has changed. */
+  settle() {
+    const { client } = this;
+    const room = client.peer?.receivers ?? new Map();
+    const mesh = client.mesh.receivers;
+    const taken = new Map();
+    const remote = new Map();
+    for (const id of new Set([...room.keys(), ...mesh.keys()])) {
+      if (!client.wanted.has(id)) continue;
+      const way = this.#way(room.get(id), mesh.get(id), this.taken.get(id) === "direct");
+      const receiver = (way === "direct" ? mesh : room).get(id);
+      if (!receiver) continue;
+      taken.set(id, way);
+      remote.set(id, receiver.track);
+    }
+    const same = remote.size === this.remote.size && [...remote].every(([id, track]) => this.remote.get(id) === track);
+    this.taken = taken;
+    this.remote = remote;
+    if (!same) client.changed("remote");
+  }
+
+  /**
+   * @param {RTCRtpReceiver | undefined} room @param {RTCRtpReceiver | undefined} mesh
+   * @param {boolean} direct whether it came directly until now
+   * @returns {Way}
+   */
+  #way(room, mesh, direct) {
+    if (!mesh) return "room";
+    if (!room) return "direct";
+    if (this.client.architecture.direct) return direct || !mesh.track.muted ? "direct" : "room";
+    return direct && !flows(room, this.switchedAt) ? "direct" : "room";
+  }
+
+  clear() {
+    clearTimeout(this.timer);
+    this.taken.clear();
+    this.remote.clear();
+  }
+}
