@@ -80,7 +80,7 @@ class Writer(ViewerColumns):
             timestamps = times + self.timestamp_offset[some][:, None]
             slots = self.batch.arena[:used].reshape(len(some), count, -1)
             headers = _wholes(self.header)[some]
-            headers.view(np.uint8).reshape(-1, HEADER)[:, HEADER - 3 :] = send_time
+            _wholes(headers.view(np.uint8).reshape(-1, HEADER)[:, HEADER - 3 :])[:] = _wholes(send_time)
             _wholes(slots[:, :, :HEADER])[:] = headers[:, None]
             _wholes(slots[:, :, HEADER : HEADER + longest])[:] = payloads
             self.batch.arena16[:used, 1].reshape(len(some), count)[:] = outgoing
