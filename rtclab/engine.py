@@ -18,42 +18,79 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
 from .errors import Closed, RtclabError, Timeout
 
 T = TypeVar("T")
 
-WAKING_SWITCH_INTERVAL = 0.0002
+# Whoever wants the GIL waits one switch interval, as long as it is when the wait begins, before the thread
+# that has it must hand it over; 5 ms by default. Beside a busy cell the engine shall have it soon, and not
+# lose it in the middle of a batch of media.
+LIVE_SWITCH_INTERVAL = 0.0002
+BATCH_SWITCH_INTERVAL = 0.02
+
+
+class _Interval:
+    """The process's switch interval: low while something is live in any engine, then as it was."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._engines = 0
+        self._before = 0.0
+
+    def lower(self) -> float:
+        with self._lock:
+            if not self._engines:
+                self._before = sys.getswitchinterval()
+                sys.setswitchinterval(min(self._before, LIVE_SWITCH_INTERVAL))
+            self._engines += 1
+            return min(self._before, LIVE_SWITCH_INTERVAL)
+
+    def restore(self) -> None:
+        with self._lock:
+            self._engines -= 1
+            if not self._engines:
+                sys.setswitchinterval(self._before)
+
+
+_interval = _Interval()
 
 
 class _Selector(selectors.DefaultSelector):
-    """Waits for events, and settles how the engine's thread and a busy cell share the GIL.
-
-    Whoever wants the GIL waits one switch interval, as long as it is when the wait begins, before it is
-    handed over. While the engine sleeps the interval is short: packets that come beside a busy cell are soon
-    looked at. While it works the interval is the process's own, 5 ms by default: the cell takes the GIL back
-    when the batch has left, not in the middle of it.
+    """Waits for events; when media has come the switch interval is long until `end_batch`.
 
     Attributes
     ----------
-    working : float or None
-        The process's own interval in seconds; None while nothing is live and all stays as it is.
+    media : set of int
+        File descriptors of sockets whose events begin a batch.
+    usual : float
+        The interval in seconds after a batch; not read back, as each time would round it down.
     """
 
-    working: float | None = None
+    def __init__(self) -> None:
+        super().__init__()
+        self.media: set[int] = set()
+        self.usual = sys.getswitchinterval()
+        self._in_batch = False
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Wait for events for at most `timeout` seconds."""
-        if self.working is None:
-            return super().select(timeout)
-        sys.setswitchinterval(min(self.working, WAKING_SWITCH_INTERVAL))
-        try:
-            return super().select(timeout)
-        finally:
-            if self.working is not None:
-                sys.setswitchinterval(self.working)
+        self.end_batch()
+        events = super().select(timeout)
+        for key, _ in events:
+            if key.fd in self.media:
+                self._in_batch = True
+                sys.setswitchinterval(BATCH_SWITCH_INTERVAL)
+                break
+        return events
+
+    def end_batch(self) -> None:
+        """Let other threads have the GIL as soon as usual."""
+        if self._in_batch:
+            self._in_batch = False
+            sys.setswitchinterval(self.usual)
 
 
 class Engine:
@@ -70,7 +107,7 @@ class Engine:
     def __init__(self) -> None:
         self._selector = _Selector()
         self.loop: asyncio.AbstractEventLoop = asyncio.SelectorEventLoop(self._selector)
-        self._closers: list[Callable[[], Coroutine[Any, Any, None]]] = []
+        self._closers: dict[Callable[[], Coroutine[Any, Any, None]], frozenset[int]] = {}
         self._started = threading.Event()
         self._thread = threading.Thread(target=self._main, name="rtclab-engine", daemon=True)
         self._thread.start()
@@ -160,20 +197,30 @@ class Engine:
         except RuntimeError:  # the loop is closed: the interpreter is on its way out
             return
 
-    def add(self, closer: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Note what is live and closed by `closer` at exit; the engine looks after the switch interval
-        meanwhile."""
-        self._closers.append(closer)
-        if len(self._closers) == 1:
-            self._selector.working = sys.getswitchinterval()
+    def add(self, closer: Callable[[], Coroutine[Any, Any, None]], media: Iterable[int] = ()) -> None:
+        """Note what is live and closed by `closer` at exit; the switch interval is lowered meanwhile.
+
+        What comes at the file descriptors `media` begins a batch, in which the engine is not interrupted
+        before `end_batch` or before it waits again.
+        """
+        if not self._closers:
+            self._selector.usual = _interval.lower()
+        self._closers[closer] = frozenset(media)
+        self._selector.media.update(media)
+
+    def end_batch(self) -> None:
+        """What came has been forwarded: other threads may interrupt again; for the engine's thread only."""
+        self._selector.end_batch()
 
     def remove(self, closer: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Forget `closer`; with the last one the switch interval goes back to what it was."""
-        if closer in self._closers:
-            self._closers.remove(closer)
-            if not self._closers and self._selector.working is not None:
-                sys.setswitchinterval(self._selector.working)
-                self._selector.working = None
+        media = self._closers.pop(closer, None)
+        if media is None:
+            return
+        self._selector.media -= media
+        if not self._closers:
+            self._selector.end_batch()
+            _interval.restore()
 
     def stop(self, timeout: float = 3.0) -> None:
         """Close all that is live, end the loop and join the thread."""

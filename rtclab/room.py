@@ -20,6 +20,7 @@ from .engine import Engine, get_engine
 from .errors import Closed, RtclabError
 from .forwarding import mcu, mesh, relay, sfu  # noqa: F401 - registers them
 from .forwarding.architecture import Architecture, Options, Stage, fenced, named
+from .forwarding.consumer import Consumer
 from .forwarding.producer import Upstream
 from .forwarding.router import TICK_S, Router
 from .measure.stats import drops_by_place, stats_frame
@@ -119,6 +120,8 @@ class Room:
         loop = self._engine.loop
         self._router = Router(self._port, time.time() - loop.time())
         self._server = SignalingServer(info, self._port, self._router, loop.time, video_codecs, ice_servers)
+        self._tell_change = self._router.on_consumer_changed
+        self._router.on_consumer_changed = self._consumer_changed
         self._engine.run(self._start(kind))
 
     async def _start(self, kind: type[Architecture]) -> None:
@@ -126,7 +129,7 @@ class Room:
         self._take_up(kind)
         self._port.start(loop, self._drained)
         self._tick = loop.call_later(TICK_S, self._on_tick)
-        self._engine.add(self._close)
+        self._engine.add(self._close, self._port.paths.sockets)
 
     def _take_up(self, kind: type[Architecture]) -> None:
         stage = Stage(
@@ -141,9 +144,14 @@ class Room:
     def _drained(self) -> None:
         now = self._engine.loop.time()
         complete = self._router.drained(now)
+        self._engine.end_batch()
         # Awake anyway: waking up only for a tick would cost more than the tick. But pictures go first.
         if complete and now >= self._ticked + TICK_S:
             self._do_what_is_due(now)
+
+    def _consumer_changed(self, consumer: Consumer) -> None:
+        self._engine.end_batch()  # sending messages gives the GIL up, and shall get it back soon
+        self._tell_change(consumer)
 
     def _on_tick(self) -> None:
         now = self._engine.loop.time()

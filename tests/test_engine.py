@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
 
-from rtclab.engine import WAKING_SWITCH_INTERVAL, Engine, get_engine
+from rtclab.engine import BATCH_SWITCH_INTERVAL, LIVE_SWITCH_INTERVAL, Engine, get_engine
 from rtclab.errors import Closed, RtclabError, Timeout
 
 
@@ -120,29 +120,73 @@ def test_an_engine_knows_what_its_own_thread_costs() -> None:
         busy.cpu_s()
 
 
-def test_a_cell_yields_soon_to_a_sleeping_engine_and_late_to_one_at_work() -> None:
+def test_the_switch_interval_is_short_while_something_is_live_and_long_in_a_batch() -> None:
     engine = Engine()
     before = sys.getswitchinterval()
+    seen: list[float] = []
+    media, other = socket.socketpair(), socket.socketpair()
+    for sock in (*media, *other):
+        sock.setblocking(False)
 
     async def closer() -> None:
         engine.remove(closer)
 
     async def begin() -> None:
-        engine.add(closer)
+        engine.add(closer, [media[0].fileno()])
+        for ours, _ in (media, other):
+            engine.loop.add_reader(ours, received, ours)
+
+    def received(ours: socket.socket) -> None:
+        ours.recv(1)
+        seen.append(sys.getswitchinterval())
+        engine.end_batch()
+        seen.append(sys.getswitchinterval())
+        event.set()
 
     async def at_work() -> float:
         return sys.getswitchinterval()
 
+    async def end() -> None:
+        for ours, _ in (media, other):
+            engine.loop.remove_reader(ours)
+
     engine.run(begin())
-    for _ in range(3):
-        assert engine.run(at_work()) == before
-        give_up = time.monotonic() + 5
-        while sys.getswitchinterval() > WAKING_SWITCH_INTERVAL and time.monotonic() < give_up:
-            time.sleep(0.001)
-        assert sys.getswitchinterval() <= WAKING_SWITCH_INTERVAL
+    short = engine.run(at_work())
+    assert short <= LIVE_SWITCH_INTERVAL
+    for pair, expected in ((media, BATCH_SWITCH_INTERVAL), (other, short), (media, BATCH_SWITCH_INTERVAL)):
+        event = threading.Event()
+        pair[1].send(b"x")
+        assert event.wait(5)
+        assert seen == [expected, short]
+        seen.clear()
+    engine.run(end())
     engine.run(closer())
-    assert engine.run(at_work()) == sys.getswitchinterval() == before
+    assert engine.run(at_work()) == sys.getswitchinterval() == pytest.approx(before, abs=2e-6)
     engine.stop()
+    for sock in (*media, *other):
+        sock.close()
+
+
+def test_the_switch_interval_is_low_until_nothing_is_live_in_any_engine() -> None:
+    engines = [Engine(), Engine()]
+    before = sys.getswitchinterval()
+
+    async def closer() -> None: ...
+
+    async def live(engine: Engine) -> None:
+        engine.add(closer)
+
+    async def over(engine: Engine) -> None:
+        engine.remove(closer)
+
+    for engine in engines:
+        engine.run(live(engine))
+    engines[0].run(over(engines[0]))
+    assert sys.getswitchinterval() <= LIVE_SWITCH_INTERVAL
+    engines[1].run(over(engines[1]))
+    assert sys.getswitchinterval() == pytest.approx(before, abs=2e-6)
+    for engine in engines:
+        engine.stop()
 
 
 def test_a_process_ends_with_a_room_open_and_media_flowing() -> None:
