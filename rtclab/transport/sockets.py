@@ -110,7 +110,7 @@ def split_reports(sock: socket.socket) -> socket.socket | None:
 def _is_split(sock: socket.socket, reports: socket.socket) -> bool:
     """Whether a report and another datagram from one source land where they should.
 
-    A kernel that ignores the program (gVisor does) spreads sources over the sockets of a group.
+    A kernel that ignored the program would spread sources over the sockets of a group.
     """
     host, port = sock.getsockname()[:2]
     if host in _ANY.values():

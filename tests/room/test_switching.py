@@ -69,7 +69,11 @@ def test_in_a_mesh_clients_learn_of_each_other_and_talk(room: rtclab.Room) -> No
     told = watcher.hear(lambda one: one["type"] == "architecture" and bool(one["peers"]))
     # who only watches has nothing to do with another who only watches
     assert [peer["name"] for peer in told["peers"]] == ["alice"]
-    content = {"description": {"type": "offer", "sdp": "v=0"}, "candidate": None, "tracks": []}
+    content: dict[str, Any] = {
+        "description": {"type": "offer", "sdp": "v=0"},
+        "candidate": None,
+        "tracks": [],
+    }
     watcher.say({"type": "peer", "to": other.id, **content})
     assert other.hear(lambda one: one["type"] == "peer") == {"type": "peer", "from": watcher.id, **content}
     watcher.say({"type": "peer", "to": "p99", **content})
