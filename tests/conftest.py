@@ -14,11 +14,16 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import hypothesis
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Error, Page, sync_playwright
 
 from jupyterlab_driver import LabServer, Notebook, start_lab, stop_lab
 from rtclab.chromium import ensure_chromium
+
+# how long an example takes says more about the machine than about the code
+hypothesis.settings.register_profile("rtclab", deadline=None)
+hypothesis.settings.load_profile("rtclab")
 
 CHROMIUM_FLAGS = [
     "--no-sandbox",
