@@ -64,6 +64,7 @@ class Receiving:
         """Receive `track` from now on."""
         if self.former is not None:
             rtc.forget_stream(self.transceiver)
+        self.transceiver.direction = "recvonly"
         self.track = self.former = track
 
     def release(self) -> None:
@@ -109,7 +110,6 @@ class Lines:
         line = next((line for line in free if line.former == track), free[0] if free else None)
         if line is None:
             line = self.received(self._connection.addTransceiver(kind, "recvonly"))
-        line.transceiver.direction = "recvonly"
         line.take(track)
         return line
 

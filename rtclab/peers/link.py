@@ -121,7 +121,7 @@ class Link:
                     await rtc.start_media(self._connection)
                 elif self._has_news() and self._connection.signalingState == "stable":
                     await self._offer()
-                elif self._up or self._idle():
+                elif self._settled():
                     await self._awake.wait()
                 else:
                     await asyncio.wait_for(self._awake.wait(), CONNECT_WITHIN_S[self.polite])
@@ -160,9 +160,12 @@ class Link:
             self._lost = connection.connectionState in ("failed", "closed")
             self._awake.set()
 
-    def _idle(self) -> bool:
-        """Whether nothing has been said yet by either side."""
-        return self._connection.localDescription is None and self._connection.remoteDescription is None
+    def _settled(self) -> bool:
+        """Whether nothing is waited for: all is agreed and connected, or nothing was said by either side."""
+        connection = self._connection
+        if connection.signalingState != "stable":
+            return False
+        return self._up or connection.remoteDescription is None
 
     # what is said
 
@@ -232,6 +235,7 @@ class Link:
             track = named.get(transceiver.mid or "") if transceiver.receiver.track is not None else None
             if line.track is not None and line.track != track:
                 line.release()
+                transceiver.direction = "recvonly"  # the other may take it again
             if track is not None and line.track is None:
                 line.take(track)
                 line.inlet.start(transceiver.receiver.track)
