@@ -58,7 +58,16 @@ class Switching:
         self.news = True
         server.publish_tracks()
         for member in server.members.values():
+            self._attach_to_outputs(member)
             server.flush(member)
+
+    def _attach_to_outputs(self, member: Member) -> None:
+        """An output of the former architecture ended; one of the same id goes on on the same m-lines."""
+        for subscription in member.subscriptions.values():
+            consumer = subscription.consumer
+            producer = self.router.outputs.get(subscription.track) if subscription.track is not None else None
+            if producer is not None and consumer.producer is None:
+                self.router.point(consumer, producer, consumer.header, self.server.clock())
 
     # -- what there is to receive -----------------------------------------------------------------------
 
