@@ -24,7 +24,7 @@ LATENCY_S, SOUND_LATENCY_S = 0.08, 0.11
 
 def recording(architecture: str, people: int = 3, *, lost_every: int = 0) -> Recording:
     """Everything as it should be; of pictures each `lost_every`-th never comes."""
-    plan = Plan(people, SECONDS, (160, 90), 10, 500_000)
+    plan = Plan(people, SECONDS, (160, 90), 10, True, 500_000)
     talkers = [Talker(place, plan.size, plan.fps) for place in range(people)]
     recorders = {talker.name: Recorder() for talker in talkers}
     for talker in talkers:

@@ -28,6 +28,8 @@ class Recorder:
         Whether it gets pictures.
     first : dict of int to float
         When each stream was first readable (monotonic seconds).
+    newest : dict of int to (int, float)
+        The frame of each stream that came last, and when.
     seen : dict of int to list of (int, float)
         Frame numbers of each stream and when they came, while recording.
     kept : dict of int to list of (int, numpy.ndarray)
@@ -42,6 +44,7 @@ class Recorder:
         self.tiles: tuple[Rectangle, ...] = ()
         self.watching = False
         self.first: dict[int, float] = {}
+        self.newest: dict[int, tuple[int, float]] = {}
         self.seen: dict[int, list[tuple[int, float]]] = {}
         self.kept: dict[int, list[tuple[int, NDArray[np.uint8]]]] = {}
         self.sound: list[tuple[float, NDArray[np.int16]]] = []
@@ -72,6 +75,7 @@ class Recorder:
                 self.unread += self._recording
                 continue
             self.first.setdefault(code.stream, now)
+            self.newest[code.stream] = code.frame, now
             if self._recording:
                 self.seen.setdefault(code.stream, []).append((code.frame, now))
                 self._keep(code.stream, code.frame, luma, now)

@@ -120,7 +120,8 @@ class Comparison:
     def _title(self) -> str:
         width, height = self.plan.size
         each = f"{width}x{height} at {self.plan.fps} fps"
-        return f"{self.plan.participants} participants, {each}, {self.plan.seconds:g} s"
+        sound = "" if self.plan.sound else " without sound"
+        return f"{self.plan.participants} participants, {each}{sound}, {self.plan.seconds:g} s"
 
     def _repr_html_(self) -> str:
         names = [str(name) for name in self.frame.index]
@@ -147,7 +148,7 @@ class Comparison:
             return ""
         return (
             f"The participants, who share one thread here, kept it busy in: {', '.join(busy)}. Latency there "
-            "is this machine's; take fewer participants or a lower fps."
+            "is this machine's; take fewer participants, a lower fps, or sound=False."
         )
 
     def _cells(self, line: Line, name: str) -> str:

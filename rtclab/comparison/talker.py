@@ -36,6 +36,8 @@ class Talker(TestPattern):
         Width and height in pixels.
     fps : int
         Frames per second.
+    sound : bool
+        Whether it can be heard.
 
     Attributes
     ----------
@@ -45,10 +47,10 @@ class Talker(TestPattern):
         Pitch of the beep.
     """
 
-    def __init__(self, place: int, size: tuple[int, int], fps: int) -> None:
+    def __init__(self, place: int, size: tuple[int, int], fps: int, sound: bool = True) -> None:
         self.name = NAMES[place]
         self.beep_hz = LOWEST_BEEP_HZ + BEEP_STEP_HZ * place
-        super().__init__(*size, fps, label=self.name, tone=220.0 + 20 * place, stream=place)
+        super().__init__(*size, fps, label=self.name, tone=220.0 + 20 * place, stream=place, sound=sound)
         self._beep = BEEP_LEVEL * burst(self.beep_hz)
 
     def samples(self, start: int, count: int, channels: int = 1) -> NDArray[np.int16]:

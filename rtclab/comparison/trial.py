@@ -1,7 +1,8 @@
 """One architecture, measured: a room of its own, and participants on another engine who all watch each other.
 
 The last participant comes when the others see each other already: that is when the time to the first frame is
-taken. When all pictures flow, counters are read, a while passes, and they are read again.
+taken. When all pictures flow, and what piled up while everybody joined has drained, counters are read, a
+while passes, and they are read again.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from ..room import Room
 from .recorder import Recorder
 from .talker import NAMES, Talker
 
-SETTLE_S = 1.0  # after the last first frame, so that its keyframes are not measured
+SETTLE_S = 1.0  # without anybody lagging, so that what joining caused is not measured
+SETTLE_TIMEOUT_S = 10.0  # a machine that is too slow lags for ever: then that is what is measured
+LAG_S = 0.3
 FLOW_TIMEOUT_S = 20.0
 
 
@@ -41,6 +44,8 @@ class Plan:
         Width and height of each picture.
     fps : int
         Pictures a second.
+    sound : bool
+        Whether they can be heard, too.
     mix_bitrate : int
         Bits a second of a mixed picture.
     """
@@ -49,6 +54,7 @@ class Plan:
     seconds: float
     size: tuple[int, int]
     fps: int
+    sound: bool
     mix_bitrate: int
 
     @property
@@ -159,7 +165,7 @@ class _Trial:
     def __init__(self, architecture: str, plan: Plan, room: Room, engine: Engine) -> None:
         self.architecture, self.plan, self.room, self.engine = architecture, plan, room, engine
         self.mixed = named(architecture).mixed
-        self.talkers = [Talker(place, plan.size, plan.fps) for place in range(plan.participants)]
+        self.talkers = [Talker(place, plan.size, plan.fps, plan.sound) for place in range(plan.participants)]
         self.recorders = {talker.name: Recorder() for talker in self.talkers}
         self.peers: dict[str, Peer] = {}
 
@@ -182,7 +188,7 @@ class _Trial:
             self._expect(plan.participants)
             self._watch([(viewer, newcomer) for viewer in first])
             self._await_pictures(self.talkers, self.talkers)
-            time.sleep(SETTLE_S)
+            self._settle()
             step()
             say(f"{self.architecture}: measuring")
             begin, end = self._measure(step)
@@ -210,10 +216,11 @@ class _Trial:
                 video = await peer.awatch(talker.name, "video")
                 if not self.mixed or not recorder.watching:
                     video.on_frame = recorder.picture
-                audio = await peer.awatch(talker.name, "audio")
-                if talker is self._heard_by(viewer):
-                    audio.on_frame = recorder.hear
                 recorder.watching = True
+                if self.plan.sound:
+                    audio = await peer.awatch(talker.name, "audio")
+                    if talker is self._heard_by(viewer):
+                        audio.on_frame = recorder.hear
 
         async def watch_all() -> None:
             viewers = {viewer.name: viewer for viewer, _ in pairs}
@@ -243,10 +250,30 @@ class _Trial:
                 whom = ", ".join(f"{talker.name} to {viewer.name}" for viewer, talker in missing)
                 raise Timeout(
                     f"{self.architecture}: no readable picture came from {whom} within {FLOW_TIMEOUT_S:g} s; "
-                    "is the machine busy? Try fewer participants, or a lower fps",
+                    "is the machine busy? Try fewer participants, a lower fps, or sound=False",
                     "first frame",
                 )
             time.sleep(0.02)
+
+    def _settle(self) -> None:
+        """Wait until pictures have come in time for a while; sockets may hold seconds of them at first."""
+        now = time.monotonic()
+        deadline, calm_since = now + SETTLE_TIMEOUT_S, now
+        while now < deadline and now < calm_since + SETTLE_S:
+            time.sleep(0.05)
+            now = time.monotonic()
+            if self._lag() > LAG_S:
+                calm_since = now
+
+    def _lag(self) -> float:
+        """How late the latest of the newest pictures was, in seconds."""
+        return max(
+            came - talker.sent.get(number, came)
+            for name, recorder in self.recorders.items()
+            for talker in self.talkers
+            if talker.name != name
+            for number, came in [recorder.newest[talker.stream]]
+        )
 
     def _measure(self, step: Callable[[], None]) -> tuple[Snapshot, Snapshot]:
         for recorder in self.recorders.values():

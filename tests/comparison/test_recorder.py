@@ -47,7 +47,7 @@ def test_a_picture_without_a_number_is_counted() -> None:
 @pytest.mark.parametrize("people", range(1, 7))
 def test_everybody_is_read_in_a_mix(people: int) -> None:
     """As many as have come so far, on the canvas for six."""
-    plan = Plan(6, 5.0, (160, 90), 10, 500_000)
+    plan = Plan(6, 5.0, (160, 90), 10, True, 500_000)
     talkers = [Talker(place, plan.size, plan.fps) for place in range(people)]
     canvas = Canvas(*plan.mix_size)
     rects = plan.mix_rects(people)
@@ -62,7 +62,7 @@ def test_everybody_is_read_in_a_mix(people: int) -> None:
 
 @pytest.mark.parametrize("people", [2, 3, 4, 6, 9, len(NAMES)])
 def test_a_mix_shows_everybody_at_their_own_size(people: int) -> None:
-    plan = Plan(people, 5.0, (320, 180), 15, 500_000)
+    plan = Plan(people, 5.0, (320, 180), 15, True, 500_000)
     tiles = plan.mix_tiles(people)
     assert {(tile.width, tile.height) for tile in tiles} == {(320, 180)}
     assert max(tile.x + tile.width for tile in tiles) <= plan.mix_size[0]
