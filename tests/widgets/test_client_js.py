@@ -310,3 +310,80 @@ def test_leaving_is_said_once_and_stops_everything(client: Page) -> None:
       return [types(), client.status, client.timers.length, tokens.at(-1), client.phases.current];
     }""")
     assert result == [["join", "phase", "leave"], "idle", 0, None, None]
+
+
+# `client` publishes one picture; `far` has answered it, and their candidates are exchanged
+PUBLISH = """async () => {
+  await client.start();
+  window.media = picture(10, 320, 180);
+  const item = { kind: "video", source: "pattern", media, muted: false, encodings: [{ maxBitrate: 300000 }] };
+  const publishing = client.publish(new Map([["video", item]]));
+  await until(() => offers().length);
+  far.onicecandidate = ({ candidate }) => candidate && client.peer.pc.addIceCandidate(candidate);
+  await answer(offers()[0]);
+  await publishing;
+  for (const { mid, candidate } of sent.filter(({ type }) => type === "candidate")) {
+    await far.addIceCandidate({ sdpMid: mid, candidate });
+  }
+  window.frames = async () => {
+    const reports = [...(await client.peer.pc.getStats()).values()];
+    return reports.find(({ type }) => type === "outbound-rtp")?.framesSent ?? 0;
+  };
+  window.more = async (count) => {
+    const goal = (await frames()) + count;
+    while ((await frames()) < goal) await new Promise((done) => setTimeout(done, 20));
+  };
+  window.demand = (active, reason) =>
+    client.receive({ type: "encodings", track: "mine-0", active, rids: null, reason });
+}"""
+
+
+def test_what_nobody_watches_is_not_encoded_until_somebody_does(client: Page) -> None:
+    client.evaluate(PUBLISH)
+    result = client.evaluate("""async () => {
+      await more(3);
+      demand(false, "not_watched");
+      const { sender } = client.peer.pc.getTransceivers()[0];
+      await until(() => sender.getParameters().encodings[0].active === false);
+      await new Promise((done) => setTimeout(done, 300));
+      const before = await frames();
+      await new Promise((done) => setTimeout(done, 500));
+      const stood = (await frames()) - before;
+      demand(true, null);
+      await more(3);
+      return [stood, sender.track === media, media.readyState, offers().length];
+    }""")
+    assert result == [0, True, "live", 1], "neither the capture nor the description is touched"
+
+
+def test_a_demand_that_comes_before_the_answer_counts(client: Page) -> None:
+    result = client.evaluate("""async () => {
+      await client.start();
+      const item = { kind: "video", source: "pattern", media: picture(10), muted: false, encodings: [{}] };
+      const publishing = client.publish(new Map([["video", item]]));
+      await until(() => offers().length);
+      client.receive({ type: "encodings", track: "mine-0", active: false, rids: null, reason: "direct" });
+      await answer(offers()[0]);
+      await publishing;
+      const { sender } = client.peer.pc.getTransceivers()[0];
+      await until(() => sender.getParameters().encodings[0].active === false);
+      return offers().length;
+    }""")
+    assert result == 1
+
+
+def test_a_mesh_begins_with_the_welcome_and_ends_with_a_session_that_is_lost(client: Page) -> None:
+    result = client.evaluate("""async () => {
+      const peers = [{ id: "p9", name: "nina", polite: true }];
+      welcome.room.architecture = "mesh";
+      await client.start();
+      client.receive({ type: "architecture", name: "mesh", direct: true, mixed: false, peers });
+      await until(() => client.mesh.links.size);
+      const [first] = client.mesh.links.values();
+      const switched = client.switchedAt;
+      client.receive({ type: "architecture", name: "mesh", direct: true, mixed: false, peers });
+      const same = first === client.mesh.links.get("p9");
+      client.stop();
+      return [same, switched, first.pc.connectionState, client.mesh.links.size, client.architecture.name];
+    }""")
+    assert result == [True, float("-inf"), "closed", 0, "mesh"]

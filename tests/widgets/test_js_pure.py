@@ -216,3 +216,64 @@ def test_every_failed_capture_says_what_to_try(plain: Page, name: str, choice: s
     said: Any = call(plain, "media.js", body, [name, choice])
     assert said[0] == name
     assert says in said[1]
+
+
+def test_an_inactive_line_keeps_its_sources(plain: Page) -> None:
+    kept = call(
+        plain,
+        "peer.js",
+        """const line = (mid, ...rest) => [`m=video 9 X 96`, `a=mid:${mid}`, ...rest, ""].join("\\r\\n");
+        const head = "v=0\\r\\n";
+        const sources = ["a=ssrc-group:FID 1 2", "a=ssrc:1 cname:x", "a=ssrc:2 cname:x"];
+        const first = head + line(0, "a=sendonly", ...sources) + line(1, "a=recvonly");
+        const second = head + line(0, "a=inactive") + line(1, "a=inactive") + line(2, "a=inactive");
+        const held = m.keepSources(second, first);
+        const third = head + line(0, "a=sendonly", "a=ssrc:3 cname:x");
+        const rest = line(1, "a=inactive") + line(2, "a=inactive");
+        const same = m.keepSources(second, held) === held;
+        return [held === head + line(0, "a=inactive", ...sources) + rest, same,
+          m.keepSources(third, held) === third, m.keepSources(first, "") === first];
+        """,
+    )
+    assert kept == [True, True, True, True]
+
+
+def test_what_is_sent_directly_to_many_is_one_track(plain: Page) -> None:
+    row: Any = call(
+        plain,
+        "stats.js",
+        """const layer = { rid: "", bitrate_bps: 1000, width: 320, height: 180 };
+        const counts = { bytes: 10, header_bytes: 1, packets: 2, frames: 5, nacks: 0, plis: 0, keyframes: 1 };
+        const one = { ...layer, ...counts, kind: "video", loss: null };
+        const rows = new Map();
+        for (let i = 0; i < 3; i++) m.joinRows(rows, "t", { ...one, rtt_s: i / 10, layers: [layer] });
+        return m.flat(rows.get("t"));""",
+    )
+    assert (row["bytes"], row["packets"], row["bitrate_bps"]) == (30, 6, 3000)
+    assert (row["connections"], row["via"], row["rtt_s"], row["frames"]) == (3, "direct", 0.2, 5)
+    assert not any(isinstance(value, dict | list) for value in row.values())
+
+
+def test_the_way_of_the_media_is_said_in_words(plain: Page) -> None:
+    texts = call(
+        plain,
+        "architecture.js",
+        """const peers = ["a", "b"].map((name) => ({ id: name, name, polite: false }));
+        const direct = { name: "mesh", direct: true, mixed: false };
+        const mesh = (some, connected) => m.wayText({ ...direct, peers: some }, connected);
+        return [mesh([], 0), mesh(peers, 1), mesh(peers, 2), mesh(peers.slice(1), 1),
+          ...["relay", "sfu", "mcu", "mine"].map((name) => m.wayText(m.plainArchitecture(name), 0)),
+          m.reasonText("last_n"), m.reasonText("a_new_reason")];""",
+    )
+    assert texts == [
+        "mesh: nobody else to connect to",
+        "mesh: directly to 1 of 2 others",
+        "mesh: directly to 2 others",
+        "mesh: directly to 1 other",
+        "relay: the room forwards one encoding to those who ask",
+        "SFU: the room forwards a layer to each view",
+        "MCU: the room mixes everyone into one picture",
+        "mine: the room forwards",
+        "not among the N who spoke last",
+        "a new reason",
+    ]

@@ -24,6 +24,19 @@ import { adjust, isDemanded } from "./encodings.js";
  * @property {string | null} track id the room gave to what we send, or the id of what we receive
  */
 
+/**
+ * The answer in which an m-line that is inactive keeps the sources that it had. Chromium decodes a stream that has left the
+ * description and comes back with the same SSRC, but shows nothing of it.
+ * @param {string} sdp @param {string} former the answer before it @returns {string}
+ */
+export function keepSources(sdp, former) {
+  const sections = (/** @type {string} */ text) => text.split(/^(?=m=)/m);
+  const before = sections(former);
+  return sections(sdp)
+    .map((section, i) => (/^a=inactive/m.test(section) ? section + (before[i]?.match(/^a=ssrc.*\r\n/gm) ?? []).join("") : section))
+    .join("");
+}
+
 export class PeerLink {
   /**
    * @param {RTCIceServer[]} iceServers
@@ -129,7 +142,8 @@ export class PeerLink {
    * @returns {Promise<{key: string, code: string, message: string}[]>} what the room refused
    */
   async answer(sdp, tracks, rejected) {
-    await this.pc.setRemoteDescription({ type: "answer", sdp });
+    const former = this.pc.currentRemoteDescription?.sdp ?? "";
+    await this.pc.setRemoteDescription({ type: "answer", sdp: keepSources(sdp, former) });
     const given = new Map(tracks.map(({ mid, track }) => [mid, track]));
     const refused = new Map(rejected.map((item) => [item.mid, item]));
     const failures = [];
