@@ -12,6 +12,7 @@ from .producer import Producer
 
 SAMPLE_S = 1.0
 MAX_RESENDS = 3
+MAX_NACKED = 256  # packets of one NACK that are looked for: who lost more needs a keyframe
 RESEND_MEMORY = HISTORY
 
 
@@ -199,23 +200,28 @@ class Consumer:
         if producer is None or row is None or self.header.rtx_payload_type is None:
             self.drops.add(Drop.RTX_UNKNOWN, len(sequences))
             return
-        stored = producer.fanout.find(row, sequences)
-        for sequence in sequences:
-            found = stored.get(sequence)
-            if found is None:
-                self.drops.add(Drop.RTX_TOO_OLD)
-                continue
+        wanted = []
+        for sequence in dict.fromkeys(sequences[:MAX_NACKED]):
             when, times = self._resent.get(sequence, (-1e9, 0))
             if now - when < min(self.rtt_s or 0.05, 0.2):
                 self.drops.add(Drop.RTX_TOO_SOON)
             elif times >= MAX_RESENDS:
                 self.drops.add(Drop.RTX_TOO_OFTEN)
             else:
-                self._resent.pop(sequence, None)
-                self._resent[sequence] = now, times + 1
-                if len(self._resent) > RESEND_MEMORY:
-                    del self._resent[next(iter(self._resent))]
-                producer.fanout.retransmit(row, sequence, found, now)
+                wanted.append(sequence)
+        if len(sequences) > MAX_NACKED:
+            self.drops.add(Drop.RTX_TOO_OFTEN, len(sequences) - MAX_NACKED)
+        stored = producer.fanout.find(row, wanted)
+        for sequence in wanted:
+            found = stored.get(sequence)
+            if found is None:
+                self.drops.add(Drop.RTX_TOO_OLD)
+                continue
+            _, times = self._resent.pop(sequence, (0.0, 0))
+            self._resent[sequence] = now, times + 1
+            if len(self._resent) > RESEND_MEMORY:
+                del self._resent[next(iter(self._resent))]
+            producer.fanout.retransmit(row, sequence, found, now)
 
     def sample(self, now: float) -> None:
         """Update `bitrate_bps` once a second from what was sent in it."""

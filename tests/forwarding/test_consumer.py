@@ -153,6 +153,21 @@ def test_lost_packets_are_sent_again_not_too_soon_and_not_too_often() -> None:
     assert consumer.nacks == 7
 
 
+def test_a_packet_named_twice_is_sent_once_and_a_huge_nack_is_cut_short() -> None:
+    scene = Scene(())
+    scene.picture(None, 1.0, keyframe=True)
+    scene.consumer.decide(1.0)
+    (sent,) = scene.outbox.take(0)
+    scene.consumer.resend((sent.sequence, sent.sequence), 2.0)
+    assert len(scene.outbox.take(0)) == 1
+    others = tuple((sent.sequence + 1 + number) & 0xFFFF for number in range(MAX_NACKED + 10))
+    scene.consumer.resend(others, 3.0)
+    assert dict(scene.consumer.drops.items()) == {
+        Drop.RTX_TOO_OLD: MAX_NACKED,
+        Drop.RTX_TOO_OFTEN: 10,
+    }
+
+
 def test_without_a_way_to_send_again_it_is_counted() -> None:
     scene = Scene(())
     scene.consumer.detach()
