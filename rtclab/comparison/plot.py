@@ -77,12 +77,16 @@ class Plot:
 
     def save(self, path: str | Path) -> None:
         """Write it to a file; the name's ending picks the format."""
-        self.figure.savefig(path, dpi=DPI)
+        self._write(path)
 
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()
-        self.figure.savefig(buffer, format="png", dpi=DPI)
+        self._write(buffer, format="png")
         return buffer.getvalue()
+
+    def _write(self, target: Any, **more: Any) -> None:
+        # on its own page, whatever a notebook has set matplotlib's defaults to
+        self.figure.savefig(target, dpi=DPI, facecolor="auto", **more)
 
     def __repr__(self) -> str:
         return f"<Plot of {', '.join(self._names)}>"

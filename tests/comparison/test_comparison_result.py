@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import re
 from pathlib import Path
 
+import matplotlib
 import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
+from PIL import Image
 
 from comparison_rig import recording
 from rtclab.comparison import Comparison
@@ -69,6 +72,13 @@ def test_the_figure_says_what_was_measured(comparison: Comparison, dark: bool, t
     assert delay.get_ylim()[0] == 0
     plot.save(tmp_path / "figure.png")
     assert (tmp_path / "figure.png").read_bytes()[:4] == b"\x89PNG" == plot._repr_png_()[:4]
+
+
+def test_the_figure_keeps_its_page(comparison: Comparison) -> None:
+    """On a dark page that is set to transparent figures, dark text on nothing would not be seen."""
+    with matplotlib.rc_context({"savefig.facecolor": "none"}):
+        picture = Image.open(io.BytesIO(comparison.plot()._repr_png_())).convert("RGBA")
+    assert picture.getpixel((2, 2)) == (255, 255, 255, 255)
 
 
 @pytest.mark.parametrize("colours", [LIGHT, DARK])
