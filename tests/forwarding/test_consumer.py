@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from forwarding_rig import Outbox, feed, header, producer, vp8
-from rtclab.forwarding.consumer import MAX_RESENDS, Consumer
+from rtclab.forwarding.consumer import MAX_NACKED, MAX_RESENDS, Consumer
 from rtclab.forwarding.layers import Reason
 from rtclab.forwarding.producer import Producer
 from rtclab.rtp.drops import Drop
