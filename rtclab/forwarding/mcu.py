@@ -148,6 +148,10 @@ class Mcu(Architecture):
         for mixed in [*self._audio.values(), *([self._video] if self._video is not None else [])]:
             mixed.close()
 
+    def _is_here(self, client_id: str) -> bool:
+        """Whether a client is connected, or may still be: one that never was does not leave either."""
+        return client_id in self.stage.router.clients or self.stage.name_of(client_id) != client_id
+
     def _review_card(self, client_id: str) -> None:
         """Who is only heard has a tile with the name."""
         kinds = {source.producer.kind for source in self._sources.values() if source.owner == client_id}
@@ -241,6 +245,8 @@ class Mcu(Architecture):
                 self.stage.router.review(source.producer, now)
         if now >= self._next_report:
             self._next_report = now + REPORT_S
+            for listener in [id for id in self._audio if not self._is_here(id)]:
+                self.left(listener, now)
             video.report(self.pictures.time(now), now)
             for audio in self._audio.values():
                 audio.report(self.sound.time(now), now)

@@ -22,6 +22,7 @@ from .assembly import Assembler, Fragment
 
 VIDEO = {"vp8": ("vp8", vp8_depayload), "h264": ("h264", h264_depayload)}
 INBOX_PACKETS = 2048
+MOST_PIXELS = 3840 * 2160  # a header alone can claim 268 million, and have memory taken for them
 ASK_AGAIN_S = 0.5
 FROZEN_S = 1.0
 SCREEN_FROZEN_S = 6.0  # a screen that does not change sends next to nothing
@@ -45,6 +46,7 @@ class _Feed:
         decoder = av.CodecContext.create(self._name, "r")
         assert isinstance(decoder, VideoCodecContext)
         decoder.thread_count = 1  # frame threads would hold pictures back
+        decoder.options = {"max_pixels": str(MOST_PIXELS)}
         return decoder
 
     def decode(self, frame: list[Fragment]) -> av.VideoFrame | None:
@@ -175,6 +177,10 @@ class SoundInput:
             self.overflows += len(fragments)
             return
         self._inbox.extend(fragments)
+
+    def skip(self) -> None:
+        """Forget what has come: nobody listens."""
+        self._inbox.clear()
 
     def decode(self) -> list[tuple[int, NDArray[np.int16]]]:
         """What has come, in order: RTP time and (samples, 2) int16 at 48 kHz of each packet."""

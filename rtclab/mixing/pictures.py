@@ -140,6 +140,7 @@ class PictureMixer:
         self._keyframe = True
         self._canvas = Canvas(width, height)
         self._encoder = PictureEncoder(width, height, fps, bitrate)
+        self._clock = clock
         self._beat = Beat(1 / fps, clock())
         self._places: tuple[Place, ...] = ()
         self._rects: list[Rect | None] = []
@@ -150,7 +151,8 @@ class PictureMixer:
         self._thread = MixerThread("rtclab-pictures", self.step)
 
     def start(self) -> None:
-        """Begin to mix."""
+        """Begin to mix; the first frame is due now."""
+        self._beat = Beat(1 / self.fps, self._clock())
         self._thread.start()
 
     def close(self) -> None:

@@ -27,7 +27,7 @@ CATCH_UP = 4
 
 @dataclass(frozen=True)
 class SoundFigures:
-    """What the sound side has done so far.
+    """What the sound side has done so far; while nobody listens it does nothing.
 
     Attributes
     ----------
@@ -88,12 +88,14 @@ class SoundMixer:
         self._listeners: tuple[str, ...] = ()
         self._lock = threading.Lock()
         self._mixes: dict[str | None, _Mix] = {}  # by listener; None: all who send no sound
+        self._clock = clock
         self._beat = Beat(BLOCK_S, clock(), CATCH_UP)
         self._blocks = self._encoded = 0
         self._thread = MixerThread("rtclab-sound", self.step)
 
     def start(self) -> None:
-        """Begin to mix."""
+        """Begin to mix; the first block is due now."""
+        self._beat = Beat(BLOCK_S, self._clock(), CATCH_UP)
         self._thread.start()
 
     def close(self) -> None:
@@ -154,7 +156,11 @@ class SoundMixer:
         """
         with self._lock:
             speakers = dict(self._speakers)
+        heard = bool(self._listeners)
         for speaker in speakers.values():
+            if not heard:
+                speaker.input.skip()
+                continue
             for timestamp, samples in speaker.input.decode():
                 speaker.voice.put(timestamp, samples)
         while (number := self._beat.take(now)) is not None:
@@ -164,7 +170,7 @@ class SoundMixer:
     def _block(self, speakers: dict[str, _Speaker], number: int) -> None:
         blocks = {id: speaker.voice.take() for id, speaker in speakers.items()}
         self._blocks += 1
-        if not speakers:
+        if not speakers or not self._listeners:
             return
         total = add_up(blocks.values())
         groups: dict[str | None, list[str]] = {}

@@ -44,8 +44,9 @@ class MixerThread:
         self._wake.set()
 
     def join(self, timeout: float) -> bool:
-        """Wait for the end of the thread, at most `timeout` seconds; whether it has ended."""
-        self._thread.join(timeout)
+        """Wait for the end of the thread, at most `timeout` seconds; whether it has ended, or never begun."""
+        if self._thread.ident is not None:
+            self._thread.join(timeout)
         return not self._thread.is_alive()
 
     def cpu_s(self) -> float:

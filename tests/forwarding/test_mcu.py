@@ -109,6 +109,12 @@ def test_everyone_is_listed_one_picture_and_the_sound_of_others(theatre: Theatre
     assert set(theatre.router.outputs) == {"mix-video"}
 
 
+def test_the_sound_of_who_never_connected_is_not_kept(theatre: Theatre) -> None:
+    theatre.publish(theatre.join("ann"), "voice", codec="opus")
+    assert len(theatre.mcu.lists("stranger")) == 2
+    theatre.until(lambda: "mix-audio-stranger" not in theatre.router.outputs)
+
+
 def test_what_participants_send_is_not_passed_on(theatre: Theatre) -> None:
     ann, ben = theatre.join("ann"), theatre.join("ben")
     track = theatre.publish(ann)

@@ -80,6 +80,21 @@ def test_a_broken_frame_is_not_shown_and_asks_for_a_keyframe() -> None:
     assert abs(level(source) - 80) < 6
 
 
+def test_a_header_that_claims_a_huge_picture_takes_no_memory() -> None:
+    source, camera = PictureInput("VP8", False, Asked()), Camera()
+    source.want("s")
+    (huge,) = camera.shoot(50)
+    at = huge.payload.index(b"\x9d\x01\x2a") + 3
+    huge.payload = huge.payload[:at] + b"\xff\x3f\xff\x3f" + huge.payload[at + 4 :]
+    source.push("s", [huge])
+    source.decode(0.0)
+    assert source.broken == 1
+    assert source.picture is None
+    source.push("s", camera.shoot(60, keyframe=True))
+    source.decode(1.0)
+    assert abs(level(source) - 60) < 6
+
+
 def test_a_loss_asks_for_a_keyframe_only_when_it_stays() -> None:
     asked = Asked()
     source, camera = PictureInput("VP8", False, asked), Camera()

@@ -123,6 +123,9 @@ def test_nobody_is_mixed_for_who_does_not_listen() -> None:
     studio.talk(5)
     assert studio.mixer.figures().encoded == 0
     assert studio.mixer.figures().blocks == 5
+    studio.mixer.listen(["late"])
+    studio.talk(60, start=5)
+    assert strength(studio.heard("late"), 400) > -20
 
 
 def test_broken_packets_are_counted_and_the_others_heard() -> None:

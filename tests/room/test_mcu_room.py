@@ -96,7 +96,7 @@ def test_everyone_is_in_the_picture_with_a_name(room: rtclab.Room) -> None:
 
 
 def test_each_hears_all_others_and_never_themselves(room: rtclab.Room) -> None:
-    tones = {"ann": 400.0, "ben": 620.0, "cat": 1700.0}
+    tones = {"ann": 400.0, "ben": 1700.0, "cat": 3100.0}
     peers = {name: room.join(name) for name in tones}
     for stream, (name, hertz) in enumerate(tones.items()):
         peers[name].publish(rtclab.TestPattern(160, 90, fps=5, stream=stream, tone=hertz))
@@ -107,17 +107,18 @@ def test_each_hears_all_others_and_never_themselves(room: rtclab.Room) -> None:
     }
 
     def heard(name: str) -> dict[str, float]:
-        samples = np.concatenate([sounds[name].next_frame(10) for _ in range(50)])
+        samples = np.concatenate([sounds[name].next_frame(10) for _ in range(25)])
         return {of: strength(samples, hertz) for of, hertz in tones.items()}
 
     for name in sounds:
         others = [of for of in tones if of != name]
-        for _ in range(20):
+        levels: dict[str, float] = {}
+        for _ in range(60):  # a starved machine breaks the tones up for a while
             levels = heard(name)
-            if all(levels[of] > -40 for of in others):
+            if all(levels[of] > -37 for of in others):
                 break
-        assert all(levels[of] > -40 for of in others), (name, levels)
-        assert name not in levels or levels[name] < -60, (name, levels)
+        assert all(levels[of] > -37 for of in others), (name, levels)
+        assert levels.get(name, -100.0) < -60, (name, levels)
 
 
 def test_a_frozen_picture_is_dimmed_and_the_others_move_on(room: rtclab.Room) -> None:
