@@ -21,6 +21,7 @@ from .layouts import Rect, fit, stacking
 Plane: TypeAlias = NDArray[np.uint8]
 Planes: TypeAlias = tuple[Plane, Plane, Plane]
 
+CARD = (16, 9)  # shape of what stands where there is no picture
 BACKGROUND = 26  # luma
 NEUTRAL = 128  # chroma
 LABEL_SHARE, SMALLEST_LABEL = 0.062, 14  # of a tile's height; pixels
@@ -124,16 +125,17 @@ class Canvas:
             plane[:] = level
 
     def _tile(self, item: Item, rect: Rect) -> None:
-        if item.picture is None:
-            luma, *chroma = self._cut(rect)
-            luma[:] = text.card(item.name, item.note, rect.width, rect.height)
-            for plane in chroma:
-                plane[:] = NEUTRAL
-            return
-        area = fit((item.picture.width, item.picture.height), rect)
+        size = CARD if item.picture is None else (item.picture.width, item.picture.height)
+        area = fit(size, rect)
         if area != rect:
             for plane, level in zip(self._cut(rect), (BACKGROUND, NEUTRAL, NEUTRAL), strict=True):
                 plane[:] = level
+        if item.picture is None:
+            luma, *chroma = self._cut(area)
+            luma[:] = text.card(item.name, item.note, area.width, area.height)
+            for plane in chroma:
+                plane[:] = NEUTRAL
+            return
         self._paste(item, area)
         if rect.height >= LABEL_FROM:
             name = f"{item.name}: {item.note}" if item.note else item.name

@@ -5,8 +5,12 @@ Drawn once with Pillow as luma and opacity, without colour, then only blended.
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
+import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,7 +72,7 @@ def card(name: str, note: str, width: int, height: int) -> NDArray[np.uint8]:
     radius = 1.7 * unit
     centre = height / 2 - 1.3 * unit
     draw.ellipse((middle - radius, centre - radius, middle + radius, centre + radius), DISC)
-    draw.text((middle, centre), name.strip()[:1].upper() or "?", INK, _font(2.0 * unit), anchor="mm")
+    draw.text((middle, centre), _letters(name)[:1].upper() or "?", INK, _font(2.0 * unit), anchor="mm")
     for text, size, below, luma in ((name, 1.05, 1.75, INK), (note, 0.7, 3.0, FAINT)):
         font = _font(size * unit)
         draw.text(
@@ -78,7 +82,7 @@ def card(name: str, note: str, width: int, height: int) -> NDArray[np.uint8]:
 
 
 def _cut(text: str, font: ImageFont.FreeTypeFont, room: float) -> str:
-    text = " ".join(text.split())[:80]
+    text = _letters(text)
     if font.getlength(text) <= room:
         return text
     while text and font.getlength(text + "...") > room:
@@ -88,6 +92,35 @@ def _cut(text: str, font: ImageFont.FreeTypeFont, room: float) -> str:
 
 @lru_cache(maxsize=64)
 def _font(size: float) -> ImageFont.FreeTypeFont:
-    font = ImageFont.load_default(max(round(size), 6))
+    path = _path()
+    pixels = max(round(size), 6)
+    font = ImageFont.truetype(path, pixels) if path is not None else ImageFont.load_default(pixels)
     assert isinstance(font, ImageFont.FreeTypeFont)  # Pillow's wheels have FreeType
     return font
+
+
+@lru_cache(maxsize=1)
+def _path() -> str | None:
+    """A font that knows the letters of most names; None for Pillow's own, which knows English ones."""
+    for name in (
+        "DejaVuSans.ttf",
+        "LiberationSans-Regular.ttf",
+        "segoeui.ttf",
+        "Arial Unicode.ttf",
+        "Arial.ttf",
+    ):
+        with contextlib.suppress(OSError):
+            return str(ImageFont.truetype(name).path)
+    matplotlib = importlib.util.find_spec("matplotlib")
+    for place in (matplotlib.submodule_search_locations or ()) if matplotlib is not None else ():
+        path = Path(place, "mpl-data", "fonts", "ttf", "DejaVuSans.ttf")
+        if path.is_file():
+            return str(path)
+    return None
+
+
+def _letters(text: str) -> str:
+    """What is drawn of a text: one line, and with Pillow's own font letters without their accents."""
+    if _path() is None:
+        text = "".join(one for one in unicodedata.normalize("NFKD", text) if not unicodedata.combining(one))
+    return " ".join(text.split())[:80]

@@ -85,7 +85,7 @@ def test_a_header_that_claims_a_huge_picture_takes_no_memory() -> None:
     source.want("s")
     (huge,) = camera.shoot(50)
     at = huge.payload.index(b"\x9d\x01\x2a") + 3
-    huge.payload = huge.payload[:at] + b"\xff\x3f\xff\x3f" + huge.payload[at + 4 :]
+    huge.payload = huge.payload[:at] + b"\x00\x20\x00\x20" + huge.payload[at + 4 :]
     source.push("s", [huge])
     source.decode(0.0)
     assert source.broken == 1

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rtclab.mixing import text
 from rtclab.mixing.text import CARD, INK, card, label
 
 
@@ -48,6 +49,19 @@ def test_a_card_fills_its_rectangle(width: int, height: int) -> None:
     assert drawn[0, 0] == CARD
     if min(width, height) > 100:
         assert (drawn > INK - 30).any()
+
+
+def test_letters_of_many_languages_differ(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = [label(name, 24, 300).add.tobytes() for name in ("Zo\u00eb", "Zoe", "Jos\u00e9", "\u010carla")]
+    assert len(set(drawn)) == 4
+    for cached in (text._font, text._path, text.label):
+        cached.cache_clear()
+    with monkeypatch.context() as patched:
+        patched.setattr(text, "_path", lambda: None)
+        own = [label(name, 24, 300).add.tobytes() for name in ("Zo\u00eb", "Zoe")]
+        assert own[0] == own[1]  # no box in place of a letter
+    text._font.cache_clear()
+    text.label.cache_clear()
 
 
 def test_cards_of_different_people_differ() -> None:
