@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from jupyterlab_driver import Notebook
 
@@ -20,6 +20,29 @@ window.RTCPeerConnection = class extends window.RTCPeerConnection {
     window.rtclabConnections.push(this);
   }
 };
+"""
+
+# Counts how often the page asks for a camera or a microphone.
+COUNT_CAPTURES = """
+window.captures = 0;
+for (const name of ["getUserMedia", "getDisplayMedia"]) {
+  const original = MediaDevices.prototype[name];
+  MediaDevices.prototype[name] = function (...given) {
+    window.captures += 1;
+    return original.apply(this, given);
+  };
+}
+"""
+
+# A camera that leaves a shared machine time for everything else.
+SMALL_CAPTURE = """
+{
+  const original = MediaDevices.prototype.getUserMedia;
+  MediaDevices.prototype.getUserMedia = function (constraints) {
+    const video = constraints.video && { width: 640, height: 360, frameRate: 15 };
+    return original.call(this, { ...constraints, video });
+  };
+}
 """
 
 # The next frames that a video presents, scaled down, as base64 of RGBA bytes.
@@ -89,6 +112,36 @@ def start_publishing(notebook: Notebook, cell: int, source: str | None = None) -
     widget.get_by_role("button", name="Start", exact=True).click()
     expect(widget).to_have_attribute("data-status", "live", timeout=20_000)
     return widget
+
+
+def open_page(browser: Browser, url: str, script: str) -> Page:
+    """A page in a context of its own, which may use the camera; `script` runs before the page's own."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context.grant_permissions(["camera", "microphone"])
+    context.add_init_script(script)
+    page = context.new_page()
+    page.goto(url)
+    return page
+
+
+def publish_camera(page: Page, name: str) -> None:
+    """Press Start in the page of ``rtclab serve``, under a name."""
+    page.get_by_label("Your name").fill(name)
+    page.get_by_label("Picture", exact=True).select_option("camera")
+    page.get_by_role("button", name="Start", exact=True).click()
+    expect(page.get_by_role("button", name="Stop", exact=True)).to_be_visible()
+
+
+def moves(page: Page, participant: str, frames: int = 3) -> None:
+    """Wait until the tile of a participant has shown some more frames."""
+    counted = "document.querySelector(`article[data-participant=${name}] video`)?.getVideoPlaybackQuality()"
+    before = page.evaluate(f"(name) => {counted}?.totalVideoFrames ?? 0", participant)
+    page.wait_for_function(
+        f"([name, goal]) => {counted}?.totalVideoFrames >= goal",
+        arg=[participant, before + frames],
+        timeout=20_000,
+        polling=100,
+    )
 
 
 def tile(notebook: Notebook, cell: int, participant: str) -> Locator:

@@ -25,6 +25,20 @@ const fingerprintOf = (sdp) => sdp.match(/^a=fingerprint:\S+ (\S+)/m)?.[1] ?? nu
 /** No layers here: each connection has an encoder of its own. @param {import("./peer.js").Sending} item */
 const bitrateOf = ({ encodings }) => encodings.at(-1)?.maxBitrate;
 
+/** What a direct connection needs. Others would take numbers that another implementation's offer may have given to these. */
+const EXTENSIONS = [
+  "urn:ietf:params:rtp-hdrext:sdes:mid",
+  "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time",
+  "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01",
+];
+
+/** @param {any} transceiver with the methods of W3C webrtc-extensions, where there are any */
+function limitExtensions(transceiver) {
+  const extensions = transceiver.getHeaderExtensionsToNegotiate?.() ?? [];
+  for (const extension of extensions) if (!EXTENSIONS.includes(extension.uri)) extension.direction = "stopped";
+  if (extensions.length) transceiver.setHeaderExtensionsToNegotiate(extensions);
+}
+
 export class MeshLink {
   /**
    * @param {{id: string, name: string, polite: boolean}} peer
@@ -100,6 +114,7 @@ export class MeshLink {
         streams: [this.stream],
         sendEncodings: [maxBitrate ? { maxBitrate } : {}],
       });
+      limitExtensions(transceiver);
       this.slots.push({ transceiver, kind: item.kind, track });
       return;
     }

@@ -1,0 +1,186 @@
+"""A room that changes its architecture while Chromium publishes and watches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+import rtclab
+from browser_tools import (
+    COUNT_CAPTURES,
+    KEEP_CONNECTIONS,
+    SMALL_CAPTURE,
+    grab,
+    moves,
+    open_page,
+    publish_camera,
+    start_publishing,
+    stats,
+    wait_for,
+)
+from http_tools import serving
+from jupyterlab_driver import Notebook
+from rtclab.serve import RoomServer
+
+Open = Callable[["str | Sequence[str]"], Notebook]
+
+LIVE = 20_000  # ms to wait at most for media on a busy machine
+
+
+@pytest.fixture
+def room() -> Iterator[rtclab.Room]:
+    with rtclab.Room("studio", size=(320, 180), fps=15) as room:
+        yield room
+
+
+@pytest.fixture
+def server(room: rtclab.Room) -> Iterator[RoomServer]:
+    with serving(room) as server:
+        yield server
+
+
+@pytest.fixture
+def alice(browser: Browser, server: RoomServer) -> Iterator[Page]:
+    """A page that publishes its camera and watches everybody."""
+    page = open_page(browser, server.description["url"], KEEP_CONNECTIONS + COUNT_CAPTURES + SMALL_CAPTURE)
+    publish_camera(page, "alice")
+    yield page
+    page.context.close()
+
+
+@pytest.mark.timeout(280)
+def test_one_page_follows_through_all_four(alice: Page, room: rtclab.Room) -> None:
+    carol = room.join("carol")
+    carol.publish(rtclab.TestPattern(160, 90, fps=10))
+    moves(alice, "carol")
+    names = [one.get_attribute("data-participant") for one in alice.locator("article").all()]
+    tracks = {track.id for track in room.tracks}
+    for name, tiles, word in (
+        ("mesh", names, "mesh: directly to"),
+        ("mcu", ["everyone"], "MCU: the room mixes"),
+        ("relay", names, "relay: the room forwards one"),
+        ("mesh", names, "mesh: directly to"),
+        ("sfu", names, "SFU: the room forwards a layer"),
+        ("mcu", ["everyone"], "MCU: the room mixes"),
+        ("sfu", names, "SFU: the room forwards a layer"),
+    ):
+        room.architecture = name
+        for widget in ("publisher", "viewer"):
+            expect(alice.locator(f"[data-rtclab={widget}] .rtclab-status-detail")).to_contain_text(word)
+        expect(alice.locator("article")).to_have_count(len(tiles))
+        shown = [one.get_attribute("data-participant") for one in alice.locator("article").all()]
+        assert shown == tiles, f"places in {name}"
+        for tile in tiles:
+            moves(alice, str(tile))
+        expect(alice.locator(".rtclab-reason:visible")).to_have_count(0, timeout=LIVE)
+        assert alice.evaluate("captures") == 1, "the camera is opened once"
+        assert {track.id for track in room.tracks} == tracks
+    states = alice.evaluate("rtclabConnections.map((one) => one.connectionState)")
+    assert states[:2] == ["connected", "connected"]
+    assert set(states[2:]) == {"closed"}, "direct connections end with the mesh"
+
+
+@pytest.mark.timeout(280)
+def test_a_notebook_switches_by_one_assignment(lab_page: Open, empty_page: Page) -> None:
+    empty_page.add_init_script(COUNT_CAPTURES + SMALL_CAPTURE)
+    notebook = lab_page(
+        [
+            "import rtclab\nroom = rtclab.Room(size=(640, 360), fps=15)\n"
+            "bob = room.join('bob')\nbob.publish(rtclab.TestPattern(320, 180, fps=10))",
+            "room.publisher('you')",
+            "room.viewer()",
+            "room.viewer('bob')",
+            *(f"room.architecture = {name!r}" for name in ("mesh", "mcu", "relay", "sfu")),
+        ]
+    )
+    for cell in range(4):
+        notebook.run(cell)
+    start_publishing(notebook, 1)
+    page = notebook.page
+    for cell, who, word in (
+        (4, ("bob", "you"), "mesh: directly to"),
+        (5, ("everyone",), "MCU: the room mixes"),
+        (6, ("bob", "you"), "relay: the room forwards one"),
+        (7, ("bob", "you"), "SFU: the room forwards a layer"),
+    ):
+        notebook.run(cell)
+        viewer = notebook.outputs(2).locator("[data-rtclab=viewer]")
+        expect(viewer.locator(".rtclab-status-detail")).to_contain_text(word)
+        expect(viewer.locator("article")).to_have_count(len(who))
+        for name in who:
+            moves(page, name)
+        only = notebook.outputs(3).locator("article")
+        expect(only).to_have_count(1)
+        expect(only).to_have_attribute("data-participant", "everyone" if cell == 5 else "bob")
+        if cell == 5:
+            expect(only).to_contain_text("mixed by the room, with bob")
+    assert page.evaluate("captures") == 1
+
+
+@pytest.mark.timeout(240)
+def test_a_mixed_room_is_one_labelled_tile(alice: Page, room: rtclab.Room) -> None:
+    carol = room.join("carol")
+    carol.publish(rtclab.TestPattern(160, 90, fps=10, sound=True))
+    room.architecture = "mcu"
+    everyone = alice.get_by_role("listitem", name="Everyone", exact=True)
+    expect(everyone).to_contain_text("mixed by the room")
+    moves(alice, "everyone")
+    expect(everyone.get_by_role("combobox")).to_be_hidden()
+    (picture,) = grab(everyone.locator("video"), 1)
+    left, right = np.split(picture, 2, axis=1)
+    assert left.std() > 10
+    assert right.std() > 10, "two people side by side"
+    # this page publishes sound, which is in the mix that its viewer gets
+    expect(everyone).to_contain_text("muted: your own sound is in it")
+    expect(everyone.get_by_role("button", name="Mute")).to_have_attribute("aria-pressed", "true")
+
+
+@pytest.mark.timeout(240)
+def test_what_no_view_needs_is_not_sent(alice: Page, room: rtclab.Room) -> None:
+    moves(alice, "alice")
+    wait_for(alice, "outbound-rtp", "reports.filter((one) => one.rid).length === 3")
+    active = "reports.filter((one) => one.rid && one.active).map((one) => one.rid).sort().join()"
+    alice.evaluate("document.querySelector('article .rtclab-frame').style.width = '80px'")
+    wait_for(alice, "outbound-rtp", f"{active} === 'q'")
+    widths = {one["rid"]: one.get("frameWidth") for one in stats(alice, "outbound-rtp") if one.get("rid")}
+    wait_for(alice, "inbound-rtp", f"reports.some((one) => one.frameWidth === {widths['q']})")
+    before = {one["rid"]: one["bytesSent"] for one in stats(alice, "outbound-rtp") if one.get("rid")}
+    wait_for(
+        alice,
+        "outbound-rtp",
+        f"reports.some((one) => one.rid === 'q' && one.bytesSent > {before['q']} + 5000)",
+    )
+    after = {one["rid"]: one["bytesSent"] for one in stats(alice, "outbound-rtp") if one.get("rid")}
+    assert (after["h"], after["f"]) == (before["h"], before["f"])
+    sent = alice.get_by_role("list", name="What is sent")
+    expect(sent.locator("[data-rid=f]")).to_contain_text("not sent: nobody needs it")
+
+    alice.get_by_role("combobox", name="Layer").select_option("f")
+    wait_for(alice, "outbound-rtp", f"{active} === 'f'")
+    moves(alice, "alice")
+
+
+@pytest.mark.timeout(240)
+def test_who_is_not_watched_sends_nothing_until_somebody_asks(alice: Page, room: rtclab.Room) -> None:
+    moves(alice, "alice")
+    room.architecture = "relay"
+    alice.evaluate("document.getElementById('viewer').style.display = 'none'")
+    sent = alice.get_by_role("list", name="What is sent")
+    expect(sent).to_contain_text("not sent: nobody watches", timeout=LIVE)
+    video = "reports.filter((one) => one.kind === 'video')"
+    wait_for(alice, "outbound-rtp", f"{video}.every((one) => !one.active)")
+
+    def total() -> float:
+        return sum(one["bytesSent"] for one in stats(alice, "outbound-rtp") if one["kind"] == "video")
+
+    before = total()
+    for _ in range(10):  # ten of the client's own reports of a second would hide it as well
+        alice.wait_for_timeout(100)
+    assert total() == before
+    carol = room.join("carol")
+    assert carol.watch("alice", timeout=20).next_frame(10).std() > 10
+    assert total() > before
+    assert alice.evaluate("captures") == 1
