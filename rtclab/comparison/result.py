@@ -55,6 +55,7 @@ TABLE: dict[str, tuple[Line, ...]] = {
 }
 
 BUSY = 0.8  # share of a core from which on the participants' thread delays what it measures
+LATE_S = 0.4  # over loopback only a queue takes so long
 
 _STYLE = (
     ".rtclab-compare{border-collapse:collapse;font-variant-numeric:tabular-nums}"
@@ -112,7 +113,7 @@ class Comparison:
         """
         from .plot import Plot
 
-        return Plot(self.frame, self.latencies, self._title(), dark)
+        return Plot(self.frame, self.latencies, f"{self._title()}\n{self._doubts()}".strip(), dark)
 
     def __repr__(self) -> str:
         return f"<Comparison of {', '.join(self.frame.index)}: {self._title()}>"
@@ -143,13 +144,11 @@ class Comparison:
 
     def _doubts(self) -> str:
         """Which latencies tell more of this machine than of an architecture."""
-        busy = [name for name in self.frame.index if self.frame["peers_cores"][name] > BUSY]
-        if not busy:
+        slow = self.frame.index[(self.frame["peers_cores"] > BUSY) | (self.frame["latency_p95_s"] > LATE_S)]
+        if not len(slow):
             return ""
-        return (
-            f"The participants, who share one thread here, kept it busy in: {', '.join(busy)}. Latency there "
-            "is this machine's; take fewer participants, a lower fps, or sound=False."
-        )
+        advice = "take fewer participants, a lower fps, or sound=False"
+        return f"In {', '.join(slow)} the participants were too much for this machine: {advice}."
 
     def _cells(self, line: Line, name: str) -> str:
         paper = ""

@@ -26,7 +26,7 @@ from .talker import NAMES, Talker
 
 SETTLE_S = 1.0  # without anybody lagging, so that what joining caused is not measured
 SETTLE_TIMEOUT_S = 10.0  # a machine that is too slow lags for ever: then that is what is measured
-LAG_S = 0.3
+LAG_S = 0.15  # beyond the frame that a receiver holds until the next one begins
 FLOW_TIMEOUT_S = 20.0
 
 
@@ -262,7 +262,7 @@ class _Trial:
         while now < deadline and now < calm_since + SETTLE_S:
             time.sleep(0.05)
             now = time.monotonic()
-            if self._lag() > LAG_S:
+            if self._lag() > LAG_S + 1 / self.plan.fps:
                 calm_since = now
 
     def _lag(self) -> float:
