@@ -110,6 +110,7 @@ def test_a_notebook_switches_by_one_assignment(lab_page: Open, empty_page: Page)
         viewer = notebook.outputs(2).locator("[data-rtclab=viewer]")
         expect(viewer.locator(".rtclab-status-detail")).to_contain_text(word)
         expect(viewer.locator("article")).to_have_count(len(who))
+        viewer.scroll_into_view_if_needed()  # the relay sends nothing that is not in view
         for name in who:
             moves(page, name)
         only = notebook.outputs(3).locator("article")

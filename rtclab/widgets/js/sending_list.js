@@ -30,7 +30,7 @@ export function sendingLines(client, track) {
     const limited = layer.limited && layer.limited !== "none" ? `, limited by ${layer.limited}` : "";
     const why = isDemanded(demand, layer.rid) ? "" : `: ${reasonText(demand?.reason ?? "layer_not_needed")}`;
     const sent = !why && layer.active && layer.width;
-    return { label: layer.rid, rid: layer.rid, text: sent ? `${sizeText(layer)} ${bitrateText(layer.bitrate_bps)}${limited}` : `not sent${why}` };
+    return { label: layer.rid, rid: layer.rid, text: sent ? `${sizeText(layer)} ${bitrateText(layer.bitrate_bps)}${limited}` : `not sent${why || limited}` };
   });
 }
 
