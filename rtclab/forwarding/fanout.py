@@ -35,6 +35,7 @@ LATE_HOLES = 512  # less than HISTORY, and than the window of 1024 numbers in wh
 SKIPPED_PICTURES = 64
 MAX_BURST = SLOTS // 4
 REPLAY_S = 2.0
+SILENT_S = 0.5  # what came before a silence is no picture of now
 REPLAY_PACKETS = 256
 FRAME_TICKS = 2970  # 33 ms at 90 kHz
 
@@ -442,7 +443,8 @@ class Fanout(Writer):
         stream = self.streams[stream_index]
         progress = self._progress_of(stream_index)
         start = stream.keyframe_sequence
-        if start is None or progress.highest is None or now - stream.keyframe_arrival > REPLAY_S:
+        old = now - stream.keyframe_arrival > REPLAY_S or now - stream.last_arrival > SILENT_S
+        if start is None or progress.highest is None or old:
             return False
         count = progress.highest - start + 1
         if not 0 < count <= REPLAY_PACKETS:

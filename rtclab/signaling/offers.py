@@ -100,6 +100,8 @@ class OfferDesk:
         )
         member.session.answer(event.id, build_answer(offer, decisions, local), tracks, rejected)
         self._point_subscriptions(member, offer)
+        for publication in list(member.publications.values()):
+            self.router.review(publication.producer, self.server.clock())
 
     def _nothing_usable(self, offer: Offer) -> NegotiationError:
         for section in offer.sections:

@@ -8,7 +8,7 @@ import pytest
 from forwarding_rig import MID_ID, RTX_PAYLOAD_TYPE, TIME_ID, Outbox, Sent, feed, header, producer, vp8
 from rtclab.forwarding.cast import Sent as Found
 from rtclab.forwarding.columns import HISTORY, NOWHERE, Header
-from rtclab.forwarding.fanout import LATE_HOLES, REPLAY_S, Fanout
+from rtclab.forwarding.fanout import LATE_HOLES, REPLAY_S, SILENT_S, Fanout
 from rtclab.forwarding.producer import Producer
 from rtclab.forwarding.stream import Stream
 from rtclab.rtp.extensions import abs_send_time, iter_extensions
@@ -233,6 +233,14 @@ def test_a_keyframe_that_cannot_be_replayed_is_asked_for(why: str) -> None:
     assert stage.fanout.aim(0, 0, REPLAY_S + 1 if why == "old" else 0.1)
     assert stage.seen() == []
     assert stage.fanout.current[0] == NOWHERE
+
+
+def test_nothing_is_replayed_of_a_publisher_that_has_paused() -> None:
+    stage = Stage()
+    for number in range(3):
+        stage.picture(number, keyframe=number == 0)
+    assert stage.fanout.aim(0, 0, 2 / 30 + SILENT_S + 0.1)
+    assert stage.seen() == []
 
 
 def test_h264_is_replayed_from_its_parameter_sets() -> None:

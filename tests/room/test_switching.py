@@ -106,6 +106,16 @@ def test_of_each_pair_one_is_polite(room: rtclab.Room) -> None:
         assert ((one, other, True) in seen) != ((other, one, True) in seen)
 
 
+def test_who_publishes_into_a_mesh_is_told_at_once_to_send_the_room_nothing(room: rtclab.Room) -> None:
+    room.architecture = "mesh"
+    alice = room.join("alice")
+    alice.publish(rtclab.TestPattern(160, 90, fps=5, sound=False))
+    told = [entry.message for entry in room.signaling if entry.direction == "out"]
+    kinds = [message["type"] for message in told]
+    assert kinds[kinds.index("answer") :][:2] == ["answer", "encodings"]
+    assert not told[kinds.index("encodings")]["active"]
+
+
 def test_a_closed_room_is_not_switched() -> None:
     room = rtclab.Room(host_candidates=["127.0.0.1"], architecture="relay")
     assert room.architecture == "relay"
