@@ -470,10 +470,11 @@ class Client:
         self._watches.drop_all(reason)
         self._lines.stop()
         await self._lines.stop_reading()
-        try:
-            await asyncio.wait_for(self._connection.close(), CLOSE_TIMEOUT)
-        except asyncio.TimeoutError:
-            log.warning("%s: the connection took longer than %g s to close", self.name, CLOSE_TIMEOUT)
+        _, late = await asyncio.wait(
+            [asyncio.ensure_future(rtc.close(self._connection))], timeout=CLOSE_TIMEOUT
+        )
+        if late:
+            log.warning("%s: the connection takes longer than %g s to close", self.name, CLOSE_TIMEOUT)
         for spread in spreads:
             if spread is not None:
                 await spread.finished(CLOSE_TIMEOUT)

@@ -66,6 +66,7 @@ class Link:
         self._inbox: deque[Mapping[str, Any]] = deque(maxlen=MAX_WAITING)
         self._awake = asyncio.Event()
         self._closing: set[asyncio.Future[Any]] = set()
+        self._retired = False
         self._up = self._lost = self._media = self._ignoring = False
         self._begin()
         self._task = asyncio.ensure_future(self._run())
@@ -95,20 +96,26 @@ class Link:
 
     def retire(self) -> None:
         """Say nothing more; media go on until `close`."""
-        self._task.cancel()
+        self._retired = True
         self._say = lambda *content: None
+        self._awake.set()
 
     async def close(self) -> None:
         """End the connection."""
         self.retire()
+        # not cancelled at once: aioice would leave open the sockets of candidates that it is gathering
+        await asyncio.wait([self._task], timeout=CLOSE_TIMEOUT)
+        self._task.cancel()
         await asyncio.wait([self._task])
         self._end()
-        await asyncio.wait(self._closing)
+        _, late = await asyncio.wait(self._closing, timeout=CLOSE_TIMEOUT)
+        if late:
+            log.warning("the connection with %s takes longer than %g s to close", self.name, CLOSE_TIMEOUT)
 
     # one thing after the other
 
     async def _run(self) -> None:
-        while True:
+        while not self._retired:
             self._awake.clear()
             try:
                 if self._lost:
@@ -150,7 +157,7 @@ class Link:
     def _end(self) -> None:
         connection, lines = self._connection, self._lines
         lines.stop()
-        closing = asyncio.ensure_future(_close(connection, lines, self.name))
+        closing = asyncio.ensure_future(_close(connection, lines))
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
 
@@ -243,12 +250,9 @@ class Link:
         self._changed()
 
 
-async def _close(connection: RTCPeerConnection, lines: Lines, name: str) -> None:
+async def _close(connection: RTCPeerConnection, lines: Lines) -> None:
     await lines.stop_reading()
-    try:
-        await asyncio.wait_for(connection.close(), CLOSE_TIMEOUT)
-    except asyncio.TimeoutError:
-        log.warning("the connection with %s took longer than %g s to close", name, CLOSE_TIMEOUT)
+    await rtc.close(connection)
 
 
 def _surprising(error: Exception) -> bool:

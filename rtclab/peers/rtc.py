@@ -10,6 +10,7 @@ has no rollback, and lends an m-line of ours that is not negotiated yet to the f
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import re
 from collections.abc import Callable, Iterable
@@ -36,6 +37,8 @@ _JITTER_BUFFER = "_RTCRtpReceiver__jitter_buffer"
 _NACK_GENERATOR = "_RTCRtpReceiver__nack_generator"
 _PENDING_OFFER = "_RTCPeerConnection__pendingLocalDescription"
 _CONNECT = "_RTCPeerConnection__connect"
+_REMOTE_ICE = "_RTCPeerConnection__remoteIce"
+_ICE_STARTED = "_RTCIceTransport__start"
 _SET_STATE = "_RTCPeerConnection__setSignalingState"
 _UNNAMED = "-"  # no m-line has this mid
 
@@ -136,6 +139,22 @@ def roll_back(connection: RTCPeerConnection) -> None:
 async def start_media(connection: RTCPeerConnection) -> None:
     """Start the senders and receivers that were negotiated while DTLS connected: aiortc passes them over."""
     await getattr(connection, _CONNECT)()
+
+
+async def close(connection: RTCPeerConnection) -> None:
+    """End a connection, even while it is being set up: aiortc and aioice would go on with that, and start
+    the tasks of what is closed, which never end."""
+    transceivers = connection.getTransceivers()
+    getattr(connection, _REMOTE_ICE).clear()
+    for transceiver in transceivers:
+        transceiver._setCurrentDirection("inactive")
+    await connection.close()
+    for ice in {transceiver.receiver.transport.transport for transceiver in transceivers}:
+        started: asyncio.Event | None = getattr(ice, _ICE_STARTED)
+        if started is not None:  # its checks have ended: they wake up once more at the most
+            await started.wait()
+        if ice._connection._query_consent_task is not None:
+            ice._connection._query_consent_task.cancel()
 
 
 async def add_candidate(connection: RTCPeerConnection, candidate: str, sdp_mid: str | None) -> None:

@@ -27,7 +27,7 @@ class Plain(MediaStreamTrack):
         self.more = asyncio.Event()
 
     async def recv(self) -> av.VideoFrame:
-        pts = next(self.frames, "end")
+        pts: Any = next(self.frames, "end")
         if pts == "wait":
             await self.more.wait()
             pts = next(self.frames, "end")

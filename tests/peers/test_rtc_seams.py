@@ -22,6 +22,17 @@ def test_own_offers_have_loopback_candidates_and_nobody_elses():
         transceiver = connection.getTransceivers()[0]
         for name in (rtc._JITTER_BUFFER, rtc._NACK_GENERATOR):
             assert hasattr(transceiver.receiver, name)
+        for name in (rtc._REMOTE_ICE, rtc._PENDING_OFFER):
+            assert hasattr(connection, name)
+        for name in ("_bundled", "_offerDirection"):
+            assert hasattr(transceiver, name)
+        ice = transceiver.receiver.transport.transport
+        for owner, name in (
+            (ice, rtc._ICE_STARTED),
+            (ice, "_role_set"),
+            (ice._connection, "_query_consent_task"),
+        ):
+            assert hasattr(owner, name)
         old = getattr(transceiver.receiver, rtc._JITTER_BUFFER)
         rtc.forget_stream(transceiver)
         new = getattr(transceiver.receiver, rtc._JITTER_BUFFER)
@@ -35,6 +46,25 @@ def test_own_offers_have_loopback_candidates_and_nobody_elses():
     assert " 127.0.0.1 " in sdp
     assert "a=group:BUNDLE 0 1" in sdp
     assert "127.0.0.1" not in aioice.ice.get_host_addresses(use_ipv4=True, use_ipv6=False)
+
+
+def test_closing_while_it_connects_leaves_nothing_running():
+    async def main():
+        for wait in range(12):
+            one, other = rtc.new_connection(), rtc.new_connection()
+            for kind in ("video", "audio"):
+                one.addTransceiver(kind, "sendonly")
+            answer = await rtc.take_offer(other, await rtc.make_offer(one))
+            await rtc.take_answer(one, answer)
+            await asyncio.sleep(0.008 * wait)
+            await rtc.close(one)
+            await rtc.close(other)
+        rest = asyncio.all_tasks() - {asyncio.current_task()}
+        if rest:
+            await asyncio.wait(rest, timeout=3)
+        assert not [task for task in rest if not task.done()]
+
+    asyncio.run(main())
 
 
 def test_retransmission_streams_are_found_by_m_line():
