@@ -75,7 +75,8 @@ def test_in_a_mesh_clients_learn_of_each_other_and_talk(room: rtclab.Room) -> No
         "tracks": [],
     }
     watcher.say({"type": "peer", "to": other.id, **content})
-    assert other.hear(lambda one: one["type"] == "peer") == {"type": "peer", "from": watcher.id, **content}
+    heard = other.hear(lambda one: one["type"] == "peer" and one["from"] == watcher.id)
+    assert heard == {"type": "peer", "from": watcher.id, **content}
     watcher.say({"type": "peer", "to": "p99", **content})
     assert watcher.hear(lambda one: one["type"] == "error")["code"] == "unknown_peer"
     alice.leave()
