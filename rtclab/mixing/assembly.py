@@ -27,7 +27,7 @@ class Fragment:
     marker : bool
         Last packet of its frame.
     opens : bool
-        First packet of a keyframe.
+        First packet of a keyframe, or one of those that could be.
     payload : bytes
         As in the packet; empty for padding.
     """
@@ -55,7 +55,7 @@ class Assembler:
         self.lost = 0
         self._next = -1  # sequence number that the next frame begins with, unless waiting
         self._kept: dict[int, Fragment] = {}
-        self._opens: list[int] = []  # where keyframes begin, in order of arrival
+        self._opens: dict[int, int] = {}  # where keyframes begin, by their timestamp
         self._hole_since: float | None = None
 
     def restart(self) -> None:
@@ -70,7 +70,9 @@ class Assembler:
             return
         self._kept[fragment.sequence] = fragment
         if fragment.opens:
-            self._opens.append(fragment.sequence)
+            # parameter sets and the first slice of H.264 both say so: the first of them counts
+            known = self._opens.get(fragment.timestamp, fragment.sequence)
+            self._opens[fragment.timestamp] = min(known, fragment.sequence)
         if len(self._kept) > MOST_PACKETS:
             self._kept.clear()
             self._opens.clear()
@@ -83,7 +85,7 @@ class Assembler:
             if frame is not None:
                 return self._give(frame)
         if self._kept:
-            for start in sorted(self._opens, reverse=True):
+            for start in sorted(self._opens.values(), reverse=True):
                 frame = self._frame(start)
                 if frame is not None:
                     self.lost += not self.waiting
@@ -126,5 +128,5 @@ class Assembler:
         self._next = frame[-1].sequence + 1
         self._hole_since = None
         self._kept = {number: kept for number, kept in self._kept.items() if number >= self._next}
-        self._opens = [number for number in self._opens if number >= self._next]
+        self._opens = {time: number for time, number in self._opens.items() if number >= self._next}
         return [fragment for fragment in frame if fragment.payload]

@@ -110,6 +110,17 @@ def test_a_keyframe_ends_the_wait_for_a_hole() -> None:
     assert assembler.lost == 1
 
 
+def test_a_keyframe_begins_with_its_parameter_sets() -> None:
+    """Of H.264 the packet of the parameter sets and that of the first slice both look like a beginning."""
+    for order in ((0, 1, 2), (1, 2, 0)):
+        assembler = Assembler()
+        (made,) = frames(1)
+        made[1].opens = True
+        for place in order:
+            assembler.add(made[place])
+        assert taken(assembler) == [0]
+
+
 def test_who_begins_late_begins_with_the_newest_keyframe() -> None:
     assembler = Assembler()
     for frame in frames(6, keyframes=(0, 4)):

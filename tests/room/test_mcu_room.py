@@ -207,6 +207,16 @@ def test_a_picture_is_sent_to_the_room_only_while_the_mix_is_watched(room: rtcla
     wait_for("not_watched")
 
 
+def test_h264_is_mixed_too() -> None:
+    with rtclab.Room(
+        architecture="mcu", size=SIZE, fps=15, video_codecs=("H264",), host_candidates=["127.0.0.1"]
+    ) as room:
+        room.join("ann").publish(pattern(1, sound=False))
+        video = room.join("viewer").watch("ann")
+        picture_in_which(video, lambda picture: code_of(room, picture, "ann"))
+        assert [track.codec for track in room.tracks] == ["H264"]
+
+
 def test_a_room_becomes_a_mixer_and_an_sfu_again(room: rtclab.Room) -> None:
     for stream, name in enumerate(("ann", "ben")):
         room.join(name).publish(pattern(stream))
