@@ -63,15 +63,15 @@ def test_frames_are_not_early():
         feed = Feed("video", Reader(), Clock())
         loop = asyncio.get_running_loop()
         arrivals = []
+        start = loop.time()  # the feed's clock begins with its first frame, thus later
         for _ in range(5):
             frame = await feed.recv()
-            arrivals.append((loop.time(), frame.pts / VIDEO_RATE))
+            arrivals.append((loop.time() - start, frame.pts / VIDEO_RATE))
         feed.stop()
         return arrivals
 
     arrivals = asyncio.run(main())
-    start = arrivals[0][0] - 0.005
-    assert all(now - start >= due - 0.01 for now, due in arrivals)
+    assert all(now >= due - 0.001 for now, due in arrivals)  # a timer may be a clock tick early
     assert [due for _, due in arrivals] == pytest.approx([0, 0.01, 0.02, 0.03, 0.04])
 
 
