@@ -140,31 +140,6 @@ def test_a_mixed_room_is_one_labelled_tile(alice: Page, room: rtclab.Room) -> No
 
 
 @pytest.mark.timeout(240)
-def test_what_no_view_needs_is_not_sent(alice: Page, room: rtclab.Room) -> None:
-    moves(alice, "alice")
-    wait_for(alice, "outbound-rtp", "reports.filter((one) => one.rid).length === 3")
-    active = "reports.filter((one) => one.rid && one.active).map((one) => one.rid).sort().join()"
-    alice.evaluate("document.querySelector('article .rtclab-frame').style.width = '80px'")
-    wait_for(alice, "outbound-rtp", f"{active} === 'q'")
-    widths = {one["rid"]: one.get("frameWidth") for one in stats(alice, "outbound-rtp") if one.get("rid")}
-    wait_for(alice, "inbound-rtp", f"reports.some((one) => one.frameWidth === {widths['q']})")
-    before = {one["rid"]: one["bytesSent"] for one in stats(alice, "outbound-rtp") if one.get("rid")}
-    wait_for(
-        alice,
-        "outbound-rtp",
-        f"reports.some((one) => one.rid === 'q' && one.bytesSent > {before['q']} + 5000)",
-    )
-    after = {one["rid"]: one["bytesSent"] for one in stats(alice, "outbound-rtp") if one.get("rid")}
-    assert (after["h"], after["f"]) == (before["h"], before["f"])
-    sent = alice.get_by_role("list", name="What is sent")
-    expect(sent.locator("[data-rid=f]")).to_contain_text("not sent: nobody needs it")
-
-    alice.get_by_role("combobox", name="Layer").select_option("f")
-    wait_for(alice, "outbound-rtp", f"{active} === 'f'")
-    moves(alice, "alice")
-
-
-@pytest.mark.timeout(240)
 def test_who_is_not_watched_sends_nothing_until_somebody_asks(alice: Page, room: rtclab.Room) -> None:
     moves(alice, "alice")
     room.architecture = "relay"

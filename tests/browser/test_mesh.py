@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 import rtclab
-from browser_tools import KEEP_CONNECTIONS, SMALL_CAPTURE, moves, open_page, publish_camera, stats
+from browser_tools import KEEP_CONNECTIONS, SMALL_CAPTURE, moves, open_page, publish_camera, stats, wait_for
 from http_tools import serving
 from room_tools import frame_numbers
 from rtclab.serve import RoomServer
@@ -69,6 +69,8 @@ def test_two_tabs_see_each_other_and_the_room_carries_nothing(
         to_room = page.evaluate(TO_ROOM)
         assert not any(one["active"] for one in sent if to_room[one["connection"]])
         assert sum(one["active"] for one in sent) == 3
+        heard = "reports.filter((one) => one.kind === 'audio' && one.packetsReceived > 20).length === 2"
+        wait_for(page, "inbound-rtp", heard)
     carried = room.stats().query("kind == 'video'").packets.sum()
     moves(alice, "bob")
     moves(bob, "alice")

@@ -26,16 +26,12 @@ const fingerprintOf = (sdp) => sdp.match(/^a=fingerprint:\S+ (\S+)/m)?.[1] ?? nu
 const bitrateOf = ({ encodings }) => encodings.at(-1)?.maxBitrate;
 
 /** What a direct connection needs. Others would take numbers that another implementation's offer may have given to these. */
-const EXTENSIONS = [
-  "urn:ietf:params:rtp-hdrext:sdes:mid",
-  "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time",
-  "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01",
-];
+const EXTENSIONS = /(sdes:mid|abs-send-time|transport-wide-cc-extensions-01)$/;
 
 /** @param {any} transceiver with the methods of W3C webrtc-extensions, where there are any */
 function limitExtensions(transceiver) {
   const extensions = transceiver.getHeaderExtensionsToNegotiate?.() ?? [];
-  for (const extension of extensions) if (!EXTENSIONS.includes(extension.uri)) extension.direction = "stopped";
+  for (const extension of extensions) if (!EXTENSIONS.test(extension.uri)) extension.direction = "stopped";
   if (extensions.length) transceiver.setHeaderExtensionsToNegotiate(extensions);
 }
 
