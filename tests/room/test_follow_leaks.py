@@ -56,6 +56,7 @@ def until(condition: Callable[[], bool], timeout: float) -> bool:
 def test_fifty_live_switches_leave_nothing_behind() -> None:
     names = ["mesh", "relay", "sfu", "mcu"]
     generator = random.Random(4)
+    idle = kept()["Link"]  # of rooms that have just closed
     with rtclab.Room(size=(320, 180), fps=10) as room:
         peers = [room.join(name) for name in ("ann", "ben", "cat")]
         for peer in peers:
@@ -73,7 +74,7 @@ def test_fifty_live_switches_leave_nothing_behind() -> None:
         for name in (*names, "sfu"):  # caches and thread pools fill
             room.architecture = name
             flow()
-        assert until(lambda: kept()["Link"] == 0, 20)
+        assert until(lambda: kept()["Link"] <= idle, 20), (idle, kept())
         before = kept()
         for _ in range(SWITCHES):
             room.architecture = generator.choice([name for name in names if name != room.architecture])
