@@ -8,7 +8,7 @@ import random
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rtclab.measure import latency, summary
@@ -38,6 +38,7 @@ def test_what_never_came_is_a_row_of_its_own() -> None:
     assert found.max_s == pytest.approx(0.3)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 1 << 20), st.integers(1, 300), st.integers(0, 1000))
 def test_numbers_wrap_around_in_the_picture(first: int, count: int, seed: int) -> None:
     generator = random.Random(seed)
