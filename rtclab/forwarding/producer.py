@@ -72,7 +72,7 @@ class Producer:
         # of a track that the room makes itself: a viewer needs a keyframe
         self.on_keyframe_wanted: Callable[[float], None] | None = None
         self.upstream: Upstream | None = None  # what its publisher was told to send; None: everything
-        self.unneeded_since: float | None = None
+        self.enough: tuple[Upstream, float] | None = None  # less would do, and since when
         self._layers: list[Layer] = []
         self.possible_layers: list[Layer] = []  # the same as if all were sent
         self._layers_at: float | None = None

@@ -249,14 +249,14 @@ class Router:
         everything = frozenset(range(len(producer.streams)))
         told = producer.upstream or Upstream(everything)
         if told.streams > asked.streams and asked.reason not in (Reason.DIRECT, Reason.MIXED):
-            if producer.unneeded_since is None:
-                producer.unneeded_since = now
+            if producer.enough is None or producer.enough[0] != asked:
+                producer.enough = asked, now
             patience = UNWATCHED_S if asked.reason is Reason.NOT_WATCHED else UNNEEDED_S
-            if now < producer.unneeded_since + patience:
+            if now < producer.enough[1] + patience:
                 return
         elif not told.streams >= asked.streams:
             asked = Upstream(told.streams | asked.streams, asked.reason)
-        producer.unneeded_since = None
+        producer.enough = None
         if asked.streams == everything:
             asked = Upstream(everything)
         if asked != told:

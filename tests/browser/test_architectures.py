@@ -160,3 +160,28 @@ def test_who_is_not_watched_sends_nothing_until_somebody_asks(alice: Page, room:
     assert carol.watch("alice", timeout=20).next_frame(10).std() > 10
     assert total() > before
     assert alice.evaluate("captures") == 1
+
+
+@pytest.mark.timeout(240)
+def test_a_small_tile_gets_the_small_layer_and_the_others_are_not_sent(
+    browser: Browser, server: RoomServer
+) -> None:
+    page = open_page(browser, server.description["url"], KEEP_CONNECTIONS)
+    try:
+        publish_camera(page, "alice")
+        moves(page, "alice")
+        page.set_viewport_size({"width": 330, "height": 700})
+        sent = "reports.filter((one) => one.rid && one.active).map((one) => one.rid).join()"
+        received = "reports.some((one) => one.kind === 'video' && one.frameWidth === {})"
+        wait_for(page, "outbound-rtp", f"{sent} === 'q'", 30)
+        wait_for(page, "inbound-rtp", received.format(320))
+        before = {one["rid"]: one["framesSent"] for one in stats(page, "outbound-rtp") if one.get("rid")}
+        more = f"reports.some((one) => one.rid === 'q' && one.framesSent > {before['q'] + 60})"
+        wait_for(page, "outbound-rtp", more)
+        after = {one["rid"]: one["framesSent"] for one in stats(page, "outbound-rtp") if one.get("rid")}
+        # a frame may be under way when its layer is switched off
+        assert max(after[rid] - before[rid] for rid in "hf") <= 2, "what nobody needs is not sent"
+        page.set_viewport_size({"width": 1280, "height": 900})
+        wait_for(page, "inbound-rtp", received.format(1280))
+    finally:
+        page.context.close()
