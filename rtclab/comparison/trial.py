@@ -21,7 +21,6 @@ from ..forwarding.architecture import named
 from ..mixing.layouts import Rect, Tile, fit, grid
 from ..peers import Peer
 from ..room import Room
-from .draining import drain_sockets
 from .recorder import Recorder
 from .talker import NAMES, Talker
 
@@ -148,7 +147,6 @@ def run(architecture: str, plan: Plan, say: Callable[[str], None], step: Callabl
         A picture did not come; the message says whose, and to whom.
     """
     engine = Engine()
-    drain_sockets(engine.loop)
     try:
         with Room(
             f"compare {architecture}",

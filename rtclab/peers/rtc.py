@@ -4,8 +4,9 @@ A headless peer is a stock `RTCPeerConnection`. It needs help in six things, all
 1.16 and aioice 0.13: candidates on the loopback interface (aioice leaves it out), routes for
 retransmissions when several m-lines share a payload type (aiortc routes RTX only when there is one), a
 keyframe after the source of a sender has changed, a receiver that forgets the half frame of its previous
-track, bytes counted for each m-line, and what perfect negotiation takes (W3C webrtc-pc section 10.7; aiortc
-has no rollback, and lends an m-line of ours that is not negotiated yet to the first remote one of its kind).
+track and takes what comes before the answer that lets the next one in, bytes counted for each m-line, and
+what perfect negotiation takes (W3C webrtc-pc section 10.7; aiortc has no rollback, and lends an m-line of
+ours that is not negotiated yet to the first remote one of its kind).
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from aiortc.sdp import candidate_from_sdp
 
 from ..errors import NegotiationError
 from ..rtp.packet import MalformedRtp, is_rtcp, parse_rtp
+from .draining import drain_sockets
 
 UDP_IP_BYTES = 28
 MOST_SSRCS = 256
@@ -62,7 +64,8 @@ aioice.ice.get_host_addresses = _with_loopback(aioice.ice.get_host_addresses)
 
 
 def new_connection() -> RTCPeerConnection:
-    """A connection that asks no STUN server and sends everything over one transport."""
+    """A connection that asks no STUN server and sends everything over one transport; on the running loop."""
+    drain_sockets(asyncio.get_running_loop())
     return RTCPeerConnection(RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE))
 
 
@@ -208,6 +211,7 @@ def send_keyframe(sender: RTCRtpSender) -> None:
 def forget_stream(transceiver: RTCRtpTransceiver) -> None:
     """Drop what a receiver holds of its last track: it would be decoded as the first frame of the next."""
     receiver = transceiver.receiver
+    receiver._enabled = True  # what comes before the answer is the keyframe that all else needs
     video = transceiver.kind == "video"
     buffer = receivers.JitterBuffer(512, is_video=True) if video else receivers.JitterBuffer(16, prefetch=4)
     setattr(receiver, _JITTER_BUFFER, buffer)

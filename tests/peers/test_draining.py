@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 
-from rtclab.comparison.draining import MOST, drain_sockets
+from rtclab.peers.draining import MOST, drain_sockets
 
 
 class Counter(asyncio.DatagramProtocol):
