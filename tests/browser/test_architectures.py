@@ -179,8 +179,8 @@ def test_a_small_tile_gets_the_small_layer_and_the_others_are_not_sent(
         more = f"reports.some((one) => one.rid === 'q' && one.framesSent > {before['q'] + 60})"
         wait_for(page, "outbound-rtp", more)
         after = {one["rid"]: one["framesSent"] for one in stats(page, "outbound-rtp") if one.get("rid")}
-        # a frame may be under way when its layer is switched off
-        assert max(after[rid] - before[rid] for rid in "hf") <= 2, "what nobody needs is not sent"
+        # some frames may be under way when their layer is switched off
+        assert max(after[rid] - before[rid] for rid in "hf") <= 10, "what nobody needs is not sent"
         page.set_viewport_size({"width": 1280, "height": 900})
         wait_for(page, "inbound-rtp", received.format(1280))
     finally:
