@@ -281,9 +281,7 @@ class Client:
                 for ssrc, _ in packet.entries:
                     self._on_keyframe_request(ssrc, now)
             elif isinstance(packet, rtcp.Remb):
-                for ssrc in packet.ssrcs:
-                    if ssrc in self.consumers:
-                        self.consumers[ssrc].estimate_bps = packet.bitrate
+                self._on_estimate(packet, now)
 
     def _on_blocks(self, blocks: tuple[rtcp.ReportBlock, ...], now: float) -> None:
         middle = rtcp.middle_32(self._clock(now))
@@ -291,6 +289,17 @@ class Client:
             consumer = self.consumers.get(block.ssrc)
             if consumer is not None and consumer.producer is not None:
                 consumer.report(block, middle, consumer.producer.clock_rate, now)
+
+    def _on_estimate(self, remb: rtcp.Remb, now: float) -> None:
+        """Take what the client estimates for all of some streams: the heaviest of them gives way."""
+        consumers = [self.consumers[ssrc] for ssrc in remb.ssrcs if ssrc in self.consumers]
+        for consumer in consumers:
+            consumer.estimate_bps = remb.bitrate
+        layered = [one for one in consumers if one.producer is not None and len(one.producer.streams) > 1]
+        if layered:
+            heaviest = max(layered, key=lambda consumer: consumer.bitrate_bps)
+            sent = sum(consumer.bitrate_bps for consumer in consumers)
+            heaviest.selector.estimate(remb.bitrate, sent, heaviest.layer_count, now)
 
     def _on_sender_report(self, report: rtcp.SenderReport, now: float) -> None:
         route = self._routes.get(report.ssrc)

@@ -109,6 +109,11 @@ class Consumer:
         return self.producer.streams[index].rid if index >= 0 else None
 
     @property
+    def layer_count(self) -> int:
+        """How many streams its track has; 0 without a track."""
+        return len(self.producer.streams) if self.producer is not None else 0
+
+    @property
     def sent(self) -> tuple[int, int]:
         """Packets and bytes sent on its SSRC so far."""
         packets, octets = self._sent_before
@@ -191,7 +196,7 @@ class Consumer:
             if rtt < 0x80000000:
                 self.rtt_s = rtt / 65536
         if self.producer is not None:
-            self.selector.loss(self.loss_fraction, len(self.producer.streams), now)
+            self.selector.loss(self.loss_fraction, self.layer_count, now)
 
     def resend(self, sequences: tuple[int, ...], now: float) -> None:
         """Answer a NACK; what is not resent is counted with its reason."""

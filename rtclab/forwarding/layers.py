@@ -3,8 +3,9 @@
 The viewer picks a layer, or ``auto``. ``auto`` follows the size of its view: the smallest layer that is
 at least as high as the view. Loss caps it: above 10 % one layer less, then no step up until loss has
 stayed below 2 % for ten seconds (the rule of libwebrtc's loss-based controller, RFC 8698 names the same
-bounds; a real estimator takes its place later). A layer that its publisher does not send at the moment
-is never chosen.
+bounds). So does the viewer's own estimate (draft-alvestrand-rmcat-remb): one layer less when it has said for
+three seconds that less comes through than it is sent. An estimate never raises the cap: of what a viewer is
+not sent, it knows nothing. A layer that its publisher does not send at the moment is never chosen.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ HIGH_LOSS = 0.10
 LOW_LOSS = 0.02
 STEP_DOWN_S = 2.0
 STEP_UP_S = 10.0
+ENOUGH = 0.9  # an overused path is estimated at 0.85 of what arrives (draft-ietf-rmcat-gcc section 5.5)
+SHORT_S = 3.0
 
 
 class Reason(str, Enum):
@@ -29,6 +32,7 @@ class Reason(str, Enum):
     LAYER_NOT_SENT = "layer_not_sent"
     VIEW_SIZE = "view_size"
     LOSS = "loss"
+    BANDWIDTH = "bandwidth"
     PICKED = "picked"
     DIRECT = "direct"
     MIXED = "mixed"
@@ -73,7 +77,7 @@ class LayerSelector:
     visible : bool
         Whether anybody can see the view.
     cap : int or None
-        How many layers loss allows; None for all.
+        How many layers loss and bandwidth allow; None for all.
     """
 
     def __init__(self) -> None:
@@ -83,6 +87,8 @@ class LayerSelector:
         self.cap: int | None = None
         self._changed = -1e9
         self._good_since: float | None = None
+        self._short_since: float | None = None
+        self._cap_reason = Reason.LOSS
 
     def loss(self, fraction: float, layers: int, now: float) -> None:
         """Take a loss report of the viewer.
@@ -99,18 +105,43 @@ class LayerSelector:
         if fraction > HIGH_LOSS:
             self._good_since = None
             if now - self._changed >= STEP_DOWN_S:
-                self.cap = max((layers if self.cap is None else self.cap) - 1, 1)
-                self._changed = now
+                self._step_down(layers, Reason.LOSS, now)
         elif fraction < LOW_LOSS:
             if self._good_since is None:
                 self._good_since = now
-            if self.cap is not None and now - max(self._good_since, self._changed) >= STEP_UP_S:
+            calm = self._short_since is None or now - self._short_since > 2 * SHORT_S
+            if self.cap is not None and calm and now - max(self._good_since, self._changed) >= STEP_UP_S:
                 self.cap += 1
                 self._changed = now
                 if self.cap >= layers:
                     self.cap = None
         else:
             self._good_since = None
+
+    def estimate(self, estimate_bps: float, sent_bps: float, layers: int, now: float) -> None:
+        """Take the viewer's estimate of what its path carries.
+
+        Parameters
+        ----------
+        estimate_bps, sent_bps : float
+            What it estimates, and what it is sent of everything that the estimate is about.
+        layers : int
+            How many layers the track has.
+        now : float
+            Seconds.
+        """
+        if estimate_bps >= ENOUGH * sent_bps:
+            self._short_since = None
+        elif self._short_since is None:
+            self._short_since = now
+        elif now - self._short_since >= SHORT_S:
+            self._short_since = now
+            self._step_down(layers, Reason.BANDWIDTH, now)
+
+    def _step_down(self, layers: int, reason: Reason, now: float) -> None:
+        self.cap = max((layers if self.cap is None else self.cap) - 1, 1)
+        self._cap_reason = reason
+        self._changed = now
 
     def choose(self, layers: list[Layer]) -> Choice:
         """Choose among `layers`, given from the smallest to the largest."""
@@ -136,5 +167,5 @@ class LayerSelector:
         if self.cap is not None:
             allowed = alive[: self.cap]
             if chosen not in allowed:
-                chosen, reason = allowed[-1], Reason.LOSS
+                chosen, reason = allowed[-1], self._cap_reason
         return Choice(chosen.index, reason)

@@ -326,6 +326,23 @@ def test_sender_reports_keep_sound_and_picture_together() -> None:
     assert names == {1000: "rtclab-alice", 1001: "rtclab-alice", 99: "rtclab-bob"}
 
 
+def test_a_viewer_that_estimates_less_than_it_is_sent_gets_a_smaller_layer() -> None:
+    desk = Desk("bob")
+    consumers = []
+    for index, rids in enumerate((("q", "h", "f"), ("q", "h", "f"), ())):
+        consumer = Consumer("bob", str(index), header(index), index)
+        consumer.attach(producer(Outbox(), rids), header(index))
+        consumer.bitrate_bps = 1_000_000.0 * (index + 1)
+        desk.client.consumers[1000 + index] = consumer
+        consumers.append(consumer)
+    for now in range(5):
+        desk.rtcp(rtcp.remb(5, 6_000_000, [1000, 1001, 1002]), float(now))
+    assert [consumer.selector.cap for consumer in consumers] == [None, None, None]
+    for now in range(5, 10):
+        desk.rtcp(rtcp.remb(5, 4_000_000, [1000, 1001, 1002, 4242]), float(now))
+    assert [consumer.selector.cap for consumer in consumers] == [None, 2, None]
+
+
 def test_a_viewer_is_heard() -> None:
     scene = Watching()
     scene.frame(1.0, 0.0, 1)

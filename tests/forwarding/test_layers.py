@@ -101,6 +101,33 @@ def test_some_loss_in_between_starts_the_wait_again() -> None:
     assert selector.choose([Q, H]) == Choice(0, Reason.LOSS)
 
 
+def test_an_estimate_below_what_is_sent_takes_a_layer_when_it_lasts() -> None:
+    selector = LayerSelector()
+    layers = [Q, H, F]
+    for now in range(3):  # a call begins with low estimates
+        selector.estimate(300_000, 1_000_000, 3, float(now))
+    selector.estimate(1_500_000, 1_000_000, 3, 3.0)
+    assert selector.choose(layers) == Choice(2, None)
+    for now in range(4, 8):
+        selector.estimate(700_000, 1_000_000, 3, float(now))
+        selector.loss(0.0, 3, float(now))
+    assert selector.choose(layers) == Choice(1, Reason.BANDWIDTH)
+    for now in range(8, 8 + int(STEP_UP_S) + 1):
+        selector.estimate(500_000, 400_000, 3, float(now))
+        selector.loss(0.0, 3, float(now))
+    assert selector.choose(layers) == Choice(2, None)
+
+
+def test_an_estimate_that_is_no_longer_given_does_not_count() -> None:
+    selector = LayerSelector()
+    for now in range(4):
+        selector.estimate(100_000, 1_000_000, 2, float(now))
+    assert selector.choose([Q, H]) == Choice(0, Reason.BANDWIDTH)
+    for now in range(4, 30):
+        selector.loss(0.0, 2, float(now))
+    assert selector.choose([Q, H]) == Choice(1, None)
+
+
 @given(
     st.lists(st.tuples(st.booleans(), st.none() | st.integers(90, 1080)), min_size=1, max_size=4),
     st.sampled_from(["auto", "0", "1", "9"]),

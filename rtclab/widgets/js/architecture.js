@@ -44,6 +44,7 @@ const REASONS = {
   layer_not_sent: "what was picked is not being sent",
   view_size: "fits this view",
   loss: "packets are lost",
+  bandwidth: "the way to here carries no more",
   picked: "as picked",
   direct: "it goes directly from one to the other",
   mixed: "it is in the mixed picture",
