@@ -246,7 +246,7 @@ def test_what_cannot_be_registered() -> None:
         rtclab.architecture("thing")(dict)  # type: ignore[type-var]
     with pytest.raises(ValueError, match="printable"):
         rtclab.architecture("")
-    with pytest.raises(RtclabError, match="there is no architecture 'star'; known are 'mesh'"):
+    with pytest.raises(RtclabError, match="there is no architecture 'star'; known are '"):
         rtclab.Room(architecture="star")
     with pytest.raises(ValueError, match="last_n"):
         rtclab.Room(last_n=-1)
