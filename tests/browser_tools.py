@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -95,13 +96,12 @@ def wait_for(page: Page, kind: str, condition: str, timeout: float = 20) -> Any:
     Any
         What it was then.
     """
-    handle = page.wait_for_function(
-        f"async (kind) => {{ const reports = await ({STATS})(kind); return {condition}; }}",
-        arg=kind,
-        timeout=timeout * 1000,
-        polling=250,
-    )
-    return handle.json_value()
+    expression = f"async (kind) => {{ const reports = await ({STATS})(kind); return ({condition}); }}"
+    deadline = time.monotonic() + timeout
+    while not (value := page.evaluate(expression, kind)):
+        assert time.monotonic() < deadline, f"in {timeout:g} s it did not come to {condition}"
+        page.wait_for_timeout(100)
+    return value
 
 
 def start_publishing(notebook: Notebook, cell: int, source: str | None = None) -> Locator:

@@ -264,7 +264,7 @@ def _object(fields: dict[str, tuple[Check, Any]]) -> Callable[[dict[str, Any]], 
             if name not in value:
                 if default is _REQUIRED:
                     raise _Refused(f"{name} is missing")
-                checked[name] = default
+                checked[name] = list(default) if isinstance(default, tuple) else default
                 continue
             try:
                 checked[name] = field(value[name])
