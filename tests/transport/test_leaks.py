@@ -44,15 +44,15 @@ def test_two_hundred_clients_leave_nothing(caplog: pytest.LogCaptureFixture) -> 
         for first in range(0, CLIENTS, AT_ONCE):
             await asyncio.gather(*(visit(port, index) for index in range(first, first + AT_ONCE)))
         await until(lambda: len(asyncio.all_tasks()) == 1, "the end of all tasks")
-        assert open_files() == held
-        assert threading.active_count() == threads
+        assert open_files() <= held  # of earlier tests some may be given up meanwhile
+        assert threading.active_count() <= threads
         assert len(port.paths) == 0
         assert len(port.paths.fd) <= 2 * AT_ONCE
         assert not port._by_ufrag
         assert not port._claims
         assert not any(local.clients for local in port._locals)
         port.close()
-        assert open_files() == files
+        assert open_files() <= files
 
     with caplog.at_level(logging.WARNING):
         asyncio.run(main())
