@@ -46,6 +46,7 @@ SMALLEST_READ_WIDTH = 80
 LEAST_CONTRAST = 48
 
 _LEFT, _ABOVE_BOTTOM, _BORDER = 2.0, 3.75, 0.5
+STRIP_CELLS = _ABOVE_BOTTOM + _BORDER  # from the picture's lower edge to the quiet border's upper edge
 _SAMPLES = (5 / 16, 7 / 16, 9 / 16, 11 / 16)
 _LUMA = np.array([77, 150, 29], np.float32) / 256
 
@@ -172,7 +173,7 @@ def _size(array: NDArray[Any]) -> tuple[int, int]:
 
 
 def _fits(height: int, width: int) -> bool:
-    return height >= (_ABOVE_BOTTOM + _BORDER) * width / CELLS_ACROSS
+    return height >= STRIP_CELLS * width / CELLS_ACROSS
 
 
 def _pixel(position: float) -> int:

@@ -66,7 +66,8 @@ def latency(sent: Mapping[int, float], seen: Iterable[tuple[int, float]]) -> pd.
         if number is not None:
             first[number] = min(time_s, first.get(number, time_s))
             views[number] = views.get(number, 0) + 1
-    numbers = [number for number in sorted(sent) if first and min(first) <= number <= max(first)]
+    begin, end = min(first, default=0), max(first, default=-1)
+    numbers = [number for number in sorted(sent) if begin <= number <= end]
     frame = pd.DataFrame(
         {
             "frame": np.array(numbers, np.int64),

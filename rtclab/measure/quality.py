@@ -20,9 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import RtclabError
-from .frame_code import CELLS_ACROSS, read_frame_code
+from .frame_code import CELLS_ACROSS, STRIP_CELLS, read_frame_code
 
-STRIP_CELLS = 4.25  # from the lower edge to the upper edge of the strip's quiet border
 SMALLEST_SIDE = 16
 _TIME_BASE = Fraction(1, 30)
 

@@ -30,8 +30,8 @@ def burst(
     frequency: float = BEEP_HZ, seconds: float = BEEP_S, rate: int = SAMPLE_RATE
 ) -> NDArray[np.float64]:
     """One beep of amplitude 1: a sine under a Hann window."""
-    at = np.arange(round(seconds * rate)) / rate
-    return (0.5 - 0.5 * np.cos(2 * math.pi * at / seconds)) * np.sin(2 * math.pi * frequency * at)
+    at, window = _hann(seconds, rate)
+    return window * np.sin(2 * math.pi * frequency * at)
 
 
 def onsets(
@@ -57,8 +57,7 @@ def onsets(
         loudest are left out.
     """
     mono = _mono(samples)
-    at = np.arange(round(BEEP_S * rate)) / rate
-    window = 0.5 - 0.5 * np.cos(2 * math.pi * at / BEEP_S)
+    at, window = _hann(BEEP_S, rate)
     template = window * np.exp(2j * math.pi * frequency * at)
     if len(mono) < len(template):
         return np.zeros(0)
@@ -111,6 +110,12 @@ def skew(
         if near is not None and abs(near[0] - beep) <= latest_s:
             rows.append((near[1], near[0], beep, near[0] - beep))
     return pd.DataFrame(rows, columns=["frame", "picture_s", "sound_s", "skew_s"])
+
+
+def _hann(seconds: float, rate: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The times of the samples of a beep, and its window."""
+    at = np.arange(round(seconds * rate)) / rate
+    return at, 0.5 - 0.5 * np.cos(2 * math.pi * at / seconds)
 
 
 def _mono(samples: NDArray[Any]) -> NDArray[np.float64]:
