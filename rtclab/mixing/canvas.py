@@ -16,7 +16,7 @@ from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from . import text
-from .layouts import Rect, fit, stacking
+from .layouts import Rect, fit, overlap, stacking
 
 Plane: TypeAlias = NDArray[np.uint8]
 Planes: TypeAlias = tuple[Plane, Plane, Plane]
@@ -113,7 +113,7 @@ class Canvas:
             item, rect = items[place], rects[place]
             if rect is None:
                 continue
-            if _same(before[place], item) and not any(_overlap(rect, other) for other in fresh):
+            if _same(before[place], item) and not any(overlap(rect, other) for other in fresh):
                 continue
             self._tile(item, rect)
             fresh.append(rect)
@@ -185,13 +185,4 @@ def _same(before: Item | None, item: Item) -> bool:
         and before.version == item.version
         and (before.picture is None) == (item.picture is None)
         and (before.name, before.note, before.dimmed) == (item.name, item.note, item.dimmed)
-    )
-
-
-def _overlap(one: Rect, other: Rect) -> bool:
-    return (
-        one.x < other.x + other.width
-        and other.x < one.x + one.width
-        and one.y < other.y + other.height
-        and other.y < one.y + one.height
     )

@@ -90,10 +90,10 @@ def speaker(tiles: Sequence[Tile], size: tuple[int, int]) -> list[Rect]:
     below = 0
     for place in range(len(tiles)):
         if place == main:
-            rects.append(Rect(0, 0, large, height - height % 2))
+            rects.append(Rect(0, 0, large, _even(height)))
         else:
             y = _even(below * step)
-            rects.append(Rect(large, y, width - width % 2 - large, _even((below + 1) * step) - y))
+            rects.append(Rect(large, y, _even(width) - large, _even((below + 1) * step) - y))
             below += 1
     return rects
 
@@ -114,7 +114,7 @@ def pip(tiles: Sequence[Tile], size: tuple[int, int]) -> list[Rect]:
     x = width - margin - inset
     for place in range(len(tiles)):
         if place == main:
-            rects.append(Rect(0, 0, width - width % 2, height - height % 2))
+            rects.append(Rect(0, 0, _even(width), _even(height)))
         else:
             rects.append(Rect(_even(x), _even(height - margin - tall), inset, tall))
             x -= inset + margin
@@ -201,6 +201,16 @@ def inside(inner: Rect, outer: Rect) -> bool:
         and outer.y <= inner.y
         and inner.x + inner.width <= outer.x + outer.width
         and inner.y + inner.height <= outer.y + outer.height
+    )
+
+
+def overlap(one: Rect, other: Rect) -> bool:
+    """Whether two rectangles have a pixel in common."""
+    return (
+        one.x < other.x + other.width
+        and other.x < one.x + one.width
+        and one.y < other.y + other.height
+        and other.y < one.y + one.height
     )
 
 

@@ -19,6 +19,7 @@ from rtclab.mixing.layouts import (
     grid,
     inside,
     layout_of,
+    overlap,
     pip,
     speaker,
     stacking,
@@ -33,15 +34,6 @@ def tiles(count: int, **of_the_last: Any) -> list[Tile]:
     if of_the_last:
         people[-1] = Tile(f"t{count - 1}", "the last", **of_the_last)
     return people
-
-
-def overlap(one: Rect, other: Rect) -> bool:
-    return (
-        one.x < other.x + other.width
-        and other.x < one.x + one.width
-        and one.y < other.y + other.height
-        and other.y < one.y + one.height
-    )
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
@@ -114,6 +106,7 @@ def test_small_pictures_lie_on_the_large_one_wherever_it_stands() -> None:
     rects = pip(tiles(3, speaking=True), HD)
     assert stacking(rects) == [2, 0, 1]
     assert all(inside(small, rects[2]) for small in rects[:2])
+    assert overlap(rects[0], rects[2])
     assert not overlap(rects[0], rects[1])
     assert stacking([None, Rect(0, 0, 64, 64), None]) == [1]
 
