@@ -365,8 +365,6 @@ class Client:
         async with self._negotiating:
             if self._watches.release_unneeded() and self.end is None:
                 await self._negotiate()
-        for line in self._lines.receiving:
-            line.inlet.listeners.discard(remote)
 
     def _spread_ended(self, spread: Spread) -> None:
         """A source has no more, or failed: its m-line is taken back."""

@@ -258,9 +258,8 @@ class RemoteTrack:
 
     def _bind(self, inlet: Inlet, via: str) -> None:
         """Expect frames at `inlet`; those of the former one are taken until the first has come there."""
-        if self._coming is not None and self._coming[0] is not self._from:
-            self._coming[0].listeners.discard(self)
-        self._coming = None
+        if self._coming is not None:
+            self._unbind(self._coming[0])
         if self._from in (None, inlet):
             self._from, self.via = inlet, via
         else:
@@ -305,6 +304,8 @@ class RemoteTrack:
         if self._end is None:
             self._end = reason
             self._arrived.set()
+            while self._from is not None:  # nothing is coming without a former one
+                self._unbind(self._from)
 
     async def _next(self, timeout: float) -> Any:
         loop = asyncio.get_running_loop()

@@ -54,6 +54,20 @@ def test_the_oldest_frames_go_first(engine):
     assert track.snapshot().array[0, 0, 0] == 5
 
 
+def test_a_closed_track_is_given_no_more_frames(engine):
+    track = make(engine)
+    inlets = [Inlet(), Inlet()]
+
+    async def go_over():
+        for inlet, via in zip(inlets, ("room", "direct"), strict=True):
+            track._bind(inlet, via)
+        return [len(inlet.listeners) for inlet in inlets]
+
+    assert engine.run(go_over()) == [1, 1]
+    track.close()
+    assert [inlet.listeners for inlet in inlets] == [set(), set()]
+
+
 def test_what_arrived_before_the_end_is_handed_out(engine):
     track = make(engine)
     push(engine, track, 7)
