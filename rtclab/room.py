@@ -21,7 +21,6 @@ from .errors import Closed, RtclabError
 from .forwarding import mcu, mesh, relay, sfu  # noqa: F401 - registers them
 from .forwarding.architecture import Architecture, Options, Stage, fenced, named
 from .forwarding.consumer import Consumer
-from .forwarding.producer import Upstream
 from .forwarding.router import TICK_S, Router
 from .measure.stats import drops_by_place, stats_frame
 from .mixing.layouts import layout_of
@@ -229,12 +228,7 @@ class Room:
     @property
     def speakers(self) -> list[str]:
         """Names of those who publish a picture, by when they last became the active speaker."""
-
-        def read() -> list[str]:
-            showing = [id for id, producer in self._router.producers() if producer.kind == "video"]
-            return [self._name_of(id) for id in self._router.levels.by_turn(dict.fromkeys(showing))]
-
-        return list(self._read(read))
+        return list(self._read(lambda: [self._name_of(id) for id in self._router.speakers()]))
 
     @property
     def tracks(self) -> list[Track]:
@@ -277,7 +271,7 @@ class Room:
 
     def _track(self, member: Member, publication: Publication, now: float) -> Track:
         producer = publication.producer
-        told = producer.upstream or Upstream(frozenset(range(len(producer.streams))))
+        told = producer.upstream
         layers = tuple(
             Layer(stream.rid, stream.width, stream.height, stream.fps, stream.bitrate_bps, stream.alive(now))
             for stream in producer.by_size()

@@ -135,7 +135,7 @@ class Architecture:
 
     def upstream(self, producer: Producer) -> Upstream:
         """Choose what the publisher of a track shall send: by default everything."""
-        return Upstream(frozenset(range(len(producer.streams))))
+        return producer.everything
 
     def needed(self, producer: Producer) -> frozenset[int]:
         """The streams that some viewer is to get if they are sent; what `upstream` may go by."""
@@ -164,7 +164,7 @@ class Architecture:
             producer.on_keyframe_wanted(now)
 
     def tick(self, now: float) -> None:
-        """Called every 20 to 100 ms."""
+        """Called about ten times a second."""
 
     def close(self) -> None:
         """Give up everything; the next architecture has begun or the room ends."""
@@ -191,18 +191,9 @@ def fenced(architecture: Architecture) -> Architecture:
 
         return call
 
-    for name in (
-        "choose",
-        "upstream",
-        "lists",
-        "joined",
-        "left",
-        "published",
-        "unpublished",
-        "tick",
-        "close",
-    ):
-        setattr(architecture, name, fence(name))
+    for name, member in vars(Architecture).items():
+        if callable(member) and not name.startswith("_"):
+            setattr(architecture, name, fence(name))
     return architecture
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 from ..rtp.drops import Drop, Drops
 from ..rtp.rtcp import ReportBlock
@@ -14,6 +15,13 @@ SAMPLE_S = 1.0
 MAX_RESENDS = 3
 MAX_NACKED = 256  # packets of one NACK that are looked for: who lost more needs a keyframe
 RESEND_MEMORY = HISTORY
+
+
+Choose: TypeAlias = "Callable[[Consumer, list[Layer]], Choice]"
+
+
+def _as_asked(consumer: Consumer, layers: list[Layer]) -> Choice:
+    return consumer.selector.choose(layers)
 
 
 class Consumer:
@@ -43,8 +51,6 @@ class Consumer:
         self.producer: Producer | None = None
         self.row: int | None = None
         self.selector = LayerSelector()
-        # the architecture's word on what this viewer gets; of itself it gets what it asks for
-        self.choose: Callable[[Consumer, list[Layer]], Choice] = _as_asked
         self.wanted: int | None = None  # the stream it would get if its publisher sent all
         self.temporal: int | None = None
         self.reason: Reason | None = None
@@ -64,7 +70,6 @@ class Consumer:
         self._resent: dict[int, tuple[float, int]] = {}
         self._sampled: tuple[float, int] | None = None
         self._settled: tuple[list[Layer], tuple[object, ...]] | None = None
-        self._paused = False
 
     def attach(self, producer: Producer, header: Header) -> None:
         """Point this consumer at a producer."""
@@ -137,7 +142,7 @@ class Consumer:
         return bool(
             layers is self.producer.layers(now)
             and asked == self._asked(self.producer)
-            and (self._paused or NOWHERE != fanout.current[self.row] == fanout.target[self.row])
+            and fanout.current[self.row] == fanout.target[self.row]
         )
 
     def _asked(self, producer: Producer) -> tuple[object, ...]:
@@ -152,8 +157,16 @@ class Consumer:
             selector.cap,
         )
 
-    def decide(self, now: float) -> int | None:
-        """Choose a layer; returns the stream to ask a keyframe of, or None."""
+    def decide(self, now: float, choose: Choose = _as_asked) -> int | None:
+        """Choose a layer; returns the stream to ask a keyframe of, or None.
+
+        Parameters
+        ----------
+        now : float
+            Seconds.
+        choose : callable
+            The architecture's word on what this viewer gets of some layers.
+        """
         self._settled = None
         producer, row = self.producer, self.row
         if producer is None or row is None:
@@ -164,10 +177,9 @@ class Consumer:
                 producer.fanout.pause(row)
             return None
         layers = producer.layers(now)
-        choice = self.choose(self, layers)
-        self.wanted = self.choose(self, producer.possible_layers).index
+        choice = choose(self, layers)
+        self.wanted = choose(self, producer.possible_layers).index
         fanout = producer.fanout
-        self._paused = choice.pause
         if choice.pause:
             self.reason = choice.reason
             if fanout.target[row] != NOWHERE:
@@ -236,7 +248,3 @@ class Consumer:
         if self._sampled is not None:
             self.bitrate_bps = (octets - self._sampled[1]) * 8 / (now - self._sampled[0])
         self._sampled = now, octets
-
-
-def _as_asked(consumer: Consumer, layers: list[Layer]) -> Choice:
-    return consumer.selector.choose(layers)

@@ -71,7 +71,8 @@ class Producer:
         self.tap: Callable[[Stream, list[Packet], float], None] | None = None  # also gets what comes
         # of a track that the room makes itself: a viewer needs a keyframe
         self.on_keyframe_wanted: Callable[[float], None] | None = None
-        self.upstream: Upstream | None = None  # what its publisher was told to send; None: everything
+        self.everything = Upstream(frozenset(range(len(self.streams))))
+        self.upstream = self.everything  # what its publisher was told to send
         self.enough: tuple[Upstream, float] | None = None  # less would do, and since when
         self._layers: list[Layer] = []
         self.possible_layers: list[Layer] = []  # the same as if all were sent

@@ -99,6 +99,11 @@ class Router:
             for producer in client.producers.values():
                 yield id, producer
 
+    def speakers(self) -> list[str]:
+        """Ids of the clients that publish a picture, by when they last became the active speaker."""
+        showing = dict.fromkeys(id for id, producer in self.producers() if producer.kind == "video")
+        return self.levels.by_turn(showing)
+
     def remove_client(self, id: str, now: float) -> None:
         """Forget a client with all it sent and got; its transport is closed by whoever opened it."""
         client = self.clients.pop(id, None)
@@ -181,10 +186,11 @@ class Router:
         client = self.clients.get(consumer.client_id)
         if consumer.producer is None or client is None or client.transport.state != "connected":
             return
-        if self.architecture is not None:
-            consumer.choose = self.architecture.choose
         wanted = consumer.wanted
-        index = consumer.decide(now)
+        if self.architecture is not None:
+            index = consumer.decide(now, self.architecture.choose)
+        else:
+            index = consumer.decide(now)
         if index is not None:
             self._ask(consumer, index, now)
         if consumer.wanted != wanted:
@@ -227,11 +233,11 @@ class Router:
         former, self.architecture = self.architecture, architecture
         if former is not None:
             former.close()
-        self._version = architecture.version
         for id in self.clients:
             architecture.joined(id, now)
         for id, producer in list(self.producers()):
             architecture.published(producer, id, now)
+        self._version = architecture.version
         self._decide_all(now)
         for _, producer in list(self.producers()):
             self.review(producer, now)
@@ -246,8 +252,7 @@ class Router:
         if self.architecture is None or producer.id not in self.publisher:
             return
         asked = self.architecture.upstream(producer)
-        everything = frozenset(range(len(producer.streams)))
-        told = producer.upstream or Upstream(everything)
+        told = producer.upstream
         if told.streams > asked.streams and asked.reason not in (Reason.DIRECT, Reason.MIXED):
             if producer.enough is None or producer.enough[0] != asked:
                 producer.enough = asked, now
@@ -257,8 +262,8 @@ class Router:
         elif not told.streams >= asked.streams:
             asked = Upstream(told.streams | asked.streams, asked.reason)
         producer.enough = None
-        if asked.streams == everything:
-            asked = Upstream(everything)
+        if asked.streams == producer.everything.streams:
+            asked = producer.everything
         if asked != told:
             producer.upstream = asked
             self.on_upstream_changed(producer)

@@ -58,9 +58,7 @@ class Sfu(Architecture):
         self._reorder()
 
     def _reorder(self) -> None:
-        router = self.stage.router
-        showing = [client_id for client_id, producer in router.producers() if producer.kind == "video"]
-        order = router.levels.by_turn(dict.fromkeys(showing))
+        order = self.stage.router.speakers()
         last_n = self.stage.options.last_n
         if last_n != self._last_n or (last_n is not None and order != self.order):
             self._last_n = last_n
