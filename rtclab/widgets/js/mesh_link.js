@@ -65,6 +65,8 @@ export class MeshLink {
     // not "max-bundle": with it Chromium may gather nothing after an offer was taken back
     const pc = new RTCPeerConnection({ iceServers });
     this.pc = pc;
+    /** Settled with the first candidate, or when there is none. */
+    this.gathered = new Promise((done) => pc.addEventListener("icecandidate", done, { once: true }));
     pc.onnegotiationneeded = () => this.#offer();
     pc.onicecandidate = ({ candidate }) => {
       if (!candidate?.candidate) return;
@@ -170,7 +172,7 @@ export class MeshLink {
         this.fingerprint = fingerprintOf(description.sdp);
         this.incoming = new Map((tracks ?? []).map(({ mid, track }) => [mid, track]));
         try {
-          this.described = pc.setRemoteDescription(description);
+          this.described = this.#accept(description, offerCollision);
           await this.described;
         } finally {
           this.isSettingRemoteAnswerPending = false;
@@ -190,6 +192,13 @@ export class MeshLink {
       // what belongs to an offer that was taken back, or comes after the end, is of no use any more
       if (pc.signalingState !== "closed") console.debug("rtclab: not taken from another client:", error);
     }
+  }
+
+  /** @param {RTCSessionDescriptionInit} description @param {boolean} rollback whether our own offer is taken back for it */
+  async #accept(description, rollback) {
+    // Chromium gathers nothing any more when an offer is taken back before the page has found its first candidate
+    if (rollback) await this.gathered;
+    await this.pc.setRemoteDescription(description);
   }
 
   #restartIce() {
