@@ -43,6 +43,7 @@ class SignalingWidget(anywidget.AnyWidget):
 
     key = traitlets.Unicode(read_only=True).tag(sync=True)
     name = traitlets.Unicode("", read_only=True).tag(sync=True)
+    server = traitlets.Unicode("", read_only=True).tag(sync=True)
 
     _what = "widget"
     _phases: tuple[str, ...] = ("signaling", "ICE", "DTLS", FIRST_FRAME)
@@ -50,9 +51,9 @@ class SignalingWidget(anywidget.AnyWidget):
     _made = False
     _lock = threading.Lock()
 
-    def __init__(self, connect: Connect, **traits: object) -> None:
+    def __init__(self, connect: Connect, server: str = "", **traits: object) -> None:
         # before the comm opens: the page's `initialize` sees only what that carries
-        for trait, value in {"key": uuid.uuid4().hex, **traits}.items():
+        for trait, value in {"key": uuid.uuid4().hex, "server": server, **traits}.items():
             self.set_trait(trait, value)
         super().__init__()
         self._phase: str | None = None
@@ -72,6 +73,18 @@ class SignalingWidget(anywidget.AnyWidget):
         ``"failed"``; None before the first.
         """
         return self._phase
+
+    def set_server(self, path: str) -> None:
+        """Say where the room is reached through the Jupyter server; on any thread.
+
+        Parameters
+        ----------
+        path : str
+            The room's path below the server's base URL, ``""`` when there is none.
+        """
+        with self._lock:
+            if not self._is_closed:
+                self.set_trait("server", path)
 
     async def connected(self, timeout: float = 30.0) -> None:
         """Wait until the first frame has passed: shown by a viewer, sent by a publisher.

@@ -26,6 +26,8 @@ class PublisherWidget(SignalingWidget):
         Send three layers, at a quarter, half and full size. A screen is always sent in one.
     room : str
         The room's name, as shown.
+    server : str
+        See `SignalingWidget.set_server`.
 
     Raises
     ------
@@ -50,10 +52,11 @@ class PublisherWidget(SignalingWidget):
         source: str = "camera",
         simulcast: bool = True,
         room: str = "room",
+        server: str = "",
     ) -> None:
         if source not in SOURCES:
             raise ValueError(f"source must be one of {', '.join(SOURCES)}, not {source!r}")
-        super().__init__(connect, name=name or "", source=source, simulcast=simulcast, room=room)
+        super().__init__(connect, server, name=name or "", source=source, simulcast=simulcast, room=room)
 
     def _title(self) -> str:
         who = f" {self.name!r}" if self.name else ""

@@ -20,6 +20,8 @@ class ViewerWidget(SignalingWidget):
         Show only the participant of this name.
     room : str
         The room's name, as shown.
+    server : str
+        See `SignalingWidget.set_server`.
     """
 
     _esm = bundle.module("entry_viewer.js")
@@ -29,8 +31,10 @@ class ViewerWidget(SignalingWidget):
     of = traitlets.Unicode("", read_only=True).tag(sync=True)
     room = traitlets.Unicode("room", read_only=True).tag(sync=True)
 
-    def __init__(self, connect: Connect, *, of: str | None = None, room: str = "room") -> None:
-        super().__init__(connect, of=of or "", room=room)
+    def __init__(
+        self, connect: Connect, *, of: str | None = None, room: str = "room", server: str = ""
+    ) -> None:
+        super().__init__(connect, server, of=of or "", room=room)
 
     def _title(self) -> str:
         return f"Viewer of {self.of or 'everyone'} in {self.room}"

@@ -153,6 +153,18 @@ def test_the_page_is_told_what_it_needs(side: Side) -> None:
     other.close()
 
 
+def test_the_page_is_told_where_the_room_is_at_the_server(side: Side) -> None:
+    viewer = ViewerWidget(side.connect, server="rtclab/rooms/a")
+    assert viewer.get_state()["server"] == "rtclab/rooms/a"
+    sent: list[Any] = []
+    viewer.send_state = lambda key: sent.append(key)
+    viewer.set_server("")
+    assert (viewer.server, sent) == ("", ["server"])
+    viewer.close()
+    viewer.set_server("rtclab/rooms/b")
+    assert viewer.server == "", "a widget that was closed tells nobody"
+
+
 def test_an_unknown_source_is_refused(side: Side) -> None:
     with pytest.raises(ValueError, match="camera, screen, pattern, not 'webcam'"):
         PublisherWidget(side.connect, source="webcam")
