@@ -42,6 +42,9 @@ class Socket:
         else:
             self._socket.write_message(json.dumps(message))
 
+    def receive_media(self, data: bytes) -> None:
+        raise AssertionError("a headless peer sends RTP")
+
     def lost(self, reason: str) -> None:
         if self._socket is not None:
             self._socket.close()

@@ -74,6 +74,9 @@ class _Client:
         elif message["type"] == "offer":
             self._relay.answer(self._carrier, message)
 
+    def receive_media(self, data: bytes) -> None:
+        """All media is RTP here."""
+
     def lost(self, reason: str) -> None:
         """The benchmark has ended."""
 

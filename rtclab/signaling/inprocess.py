@@ -18,7 +18,7 @@ from typing import Any, Final
 from ..errors import Closed, SignalingError
 from .carrier import Connect, Endpoint
 
-MAX_WAITING: Final = 1000  # messages in each direction
+MAX_WAITING: Final = 1000  # messages in each direction, and binary messages of the tunnel
 
 
 def open(connect: Connect, room_loop: asyncio.AbstractEventLoop | None = None) -> InProcessCarrier:
@@ -47,6 +47,9 @@ class InProcessCarrier:
         self._to_room: deque[str] = deque()
         self._to_client: deque[str] = deque()
         self._arrived = asyncio.Event()
+        self._media_to_room: deque[bytes] = deque()
+        self._media_to_client: deque[bytes] = deque()
+        self._media_arrived = asyncio.Event()
         self._end: str | None = None
 
     @property
@@ -69,6 +72,17 @@ class InProcessCarrier:
             return
         self._to_client.append(json.dumps(message, allow_nan=False))
         self._call(self._client_loop, self._arrived.set)
+
+    @property
+    def unsent(self) -> int:
+        """Bytes of media that the client has not taken."""
+        return sum(map(len, self._media_to_client))
+
+    def send_media(self, data: bytes) -> None:
+        """Send media to the client, unless 1000 wait already."""
+        if not self.closed and len(self._media_to_client) < MAX_WAITING:
+            self._media_to_client.append(data)
+            self._call(self._client_loop, self._media_arrived.set)
 
     def close(self) -> None:
         """End it from the room's side; the client still gets what was sent before."""
@@ -115,6 +129,27 @@ class InProcessCarrier:
         message: dict[str, Any] = json.loads(self._to_client.popleft())
         return message
 
+    def send_media_to_room(self, data: bytes) -> None:
+        """Send media to the room, unless 1000 wait already or the connection has ended."""
+        if not self.closed and len(self._media_to_room) < MAX_WAITING:
+            self._media_to_room.append(data)
+            self._call(self._room_loop, self._deliver_media)
+
+    async def receive_media(self) -> bytes:
+        """Wait for the room's next binary message.
+
+        Raises
+        ------
+        rtclab.errors.Closed
+            The connection has ended.
+        """
+        while not self._media_to_client:
+            if self._end is not None:
+                raise Closed(self._end)
+            self._media_arrived.clear()
+            await self._media_arrived.wait()
+        return self._media_to_client.popleft()
+
     def lose(self, reason: str = "the client is gone") -> None:
         """End it from the client's side without a word, as a closed laptop does; the room is told once."""
         if self._finish(reason):
@@ -127,6 +162,10 @@ class InProcessCarrier:
         if self._to_room and self._endpoint is not None:
             self._endpoint.receive(json.loads(self._to_room.popleft()))
 
+    def _deliver_media(self) -> None:
+        if self._media_to_room and self._endpoint is not None:
+            self._endpoint.receive_media(self._media_to_room.popleft())
+
     def _tell_lost(self, reason: str) -> None:
         if self._endpoint is not None:
             self._endpoint.lost(reason)
@@ -137,6 +176,7 @@ class InProcessCarrier:
                 return False
             self._end = reason
         self._call(self._client_loop, self._arrived.set)
+        self._call(self._client_loop, self._media_arrived.set)
         return True
 
     def _call(self, loop: asyncio.AbstractEventLoop, function: Callable[..., object], *args: object) -> None:

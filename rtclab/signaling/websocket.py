@@ -1,8 +1,9 @@
-"""The carrier of pages: one WebSocket (RFC 6455) for each client, one JSON message in each text frame.
+"""The carrier of pages: one WebSocket (RFC 6455) for each client, one JSON message in each text frame, media
+of the tunnel (`rtclab.transport.tunnel_format`) in binary frames.
 
-The room's close codes: 1000 the session is over, 1001 the server stops, 1003 a binary frame, 1009 a message
-is too long (see `rtclab.signaling.messages`), 1013 there are too many clients, or one does not read what is
-sent to it. A client whose socket is lost in any other way has its place kept and resumes it over the next.
+The room's close codes: 1000 the session is over, 1001 the server stops, 1009 a message is too long (see
+`rtclab.signaling.messages`), 1013 there are too many clients, or one does not read what is sent to it. A
+client whose socket is lost in any other way has its place kept and resumes it over the next.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ from tornado.httputil import HTTPServerRequest
 from tornado.web import Application
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
+from ..transport.tunnel_format import MAX_MEDIA
 from .carrier import Connect, Endpoint
 from .messages import MAX_MESSAGE
 from .web import Access, ProblemHandler
 
 MAX_SOCKETS: Final = 2000
-MAX_UNSENT: Final = 4 * MAX_MESSAGE  # bytes that a client has not taken yet
+MAX_MEDIA_UNSENT: Final = 2 * MAX_MEDIA  # bytes that a client has not taken yet, before media is left out
+MAX_UNSENT: Final = 4 * MAX_MESSAGE + MAX_MEDIA_UNSENT  # and before it is lost
 PING_S: Final = 10.0
 
 
@@ -71,12 +74,22 @@ class SocketCarrier:
             # not from inside the room's own call
             asyncio.get_running_loop().call_soon(self.end, 1013, "messages are not read")
             return
+        self._write(text, binary=False)
+
+    def send_media(self, data: bytes) -> None:
+        """Send media, unless too much waits already."""
+        if self.unsent + len(data) <= MAX_MEDIA_UNSENT:
+            self._write(data, binary=True)
+
+    def _write(self, data: bytes, binary: bool) -> None:
+        if self._socket is None:
+            return
         try:
-            sent = asyncio.ensure_future(self._socket.write_message(text.decode()))
+            sent = asyncio.ensure_future(self._socket.write_message(data, binary))
         except WebSocketClosedError:  # `lost` follows
             return
-        self.unsent += len(text)
-        sent.add_done_callback(lambda future: self._sent(len(text), future))
+        self.unsent += len(data)
+        sent.add_done_callback(lambda future: self._sent(len(data), future))
 
     def _sent(self, size: int, sent: asyncio.Future[None]) -> None:
         self.unsent -= size
@@ -93,6 +106,11 @@ class SocketCarrier:
         if self.endpoint is not None:
             self.endpoint.receive(message)
 
+    def receive_media(self, data: bytes) -> None:
+        """Hand over media that the client sent."""
+        if self.endpoint is not None:
+            self.endpoint.receive_media(data)
+
     def end(self, code: int, reason: str) -> None:
         """Close the socket, and tell the room unless it was the room that closed it."""
         socket, self._socket = self._socket, None
@@ -107,7 +125,7 @@ class SocketCarrier:
 class SignalingSocket(ProblemHandler, WebSocketHandler):
     """Accepts a client's WebSocket."""
 
-    max_message_size: ClassVar[int] = MAX_MESSAGE
+    max_message_size: ClassVar[int] = MAX_MEDIA
     ping_interval: ClassVar[float] = PING_S
     ping_timeout: ClassVar[float] = PING_S
 
@@ -137,7 +155,10 @@ class SignalingSocket(ProblemHandler, WebSocketHandler):
         if self._carrier is None:
             return
         if isinstance(message, bytes):
-            self._carrier.end(1003, "messages are text")
+            self._carrier.receive_media(message)
+            return
+        if len(message) > MAX_MESSAGE:
+            self._carrier.end(1009, "a message is too long")
             return
         try:
             content = json.loads(message)

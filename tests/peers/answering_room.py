@@ -91,6 +91,9 @@ class Member:
         elif message["type"] == "leave":
             self.lost("left")
 
+    def receive_media(self, data: bytes) -> None:
+        raise AssertionError("a headless peer sends RTP")
+
     def reply(self, request: dict[str, Any], **fields: Any) -> None:
         self.carrier.send({"re": request["id"], **fields})
 

@@ -28,6 +28,9 @@ class Page:
         self.received.append(message)
         self.room.events.put(("received", self, message))
 
+    def receive_media(self, data: bytes) -> None:
+        raise AssertionError("no page here sends media")
+
     def lost(self, reason: str) -> None:
         self.room.events.put(("lost", self, reason))
 

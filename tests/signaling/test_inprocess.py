@@ -13,7 +13,7 @@ import pytest
 from rtclab.engine import Engine
 from rtclab.errors import Closed, SignalingError
 from rtclab.signaling import inprocess
-from rtclab.signaling.carrier import Carrier
+from rtclab.signaling.carrier import Carrier, MediaCarrier
 from rtclab.signaling.inprocess import MAX_WAITING, InProcessCarrier
 
 
@@ -23,6 +23,7 @@ class Room:
     def __init__(self) -> None:
         self.carrier: Carrier | None = None
         self.received: list[object] = []
+        self.media: list[bytes] = []
         self.reasons: list[str] = []
         self.heard = asyncio.Event()
 
@@ -32,6 +33,10 @@ class Room:
 
     def receive(self, message: object) -> None:
         self.received.append(message)
+        self.heard.set()
+
+    def receive_media(self, data: bytes) -> None:
+        self.media.append(data)
         self.heard.set()
 
     def lost(self, reason: str) -> None:
@@ -206,5 +211,27 @@ def test_a_client_cannot_flood_the_room() -> None:
             client.send_to_room({"type": "ping", "id": number})
         with pytest.raises(SignalingError):
             client.send_to_room({"type": "ping", "id": 0})
+
+    run(test)
+
+
+def test_media_goes_both_ways_and_is_bounded() -> None:
+    async def test(room: Room, client: InProcessCarrier) -> None:
+        assert isinstance(client, MediaCarrier)
+        for number in range(MAX_WAITING + 5):
+            client.send_media_to_room(b"up")
+            client.send_media(number.to_bytes(2, "big"))
+        assert client.unsent == 2 * MAX_WAITING
+        assert await client.receive_media() == b"\0\0"
+        assert client.unsent == 2 * MAX_WAITING - 2
+        while len(room.media) < MAX_WAITING:
+            room.heard.clear()
+            await room.heard.wait()
+        assert set(room.media) == {b"up"}
+        client.close()
+        for _ in range(MAX_WAITING - 1):
+            await client.receive_media()
+        with pytest.raises(Closed):
+            await client.receive_media()
 
     run(test)

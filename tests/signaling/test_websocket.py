@@ -129,12 +129,13 @@ def test_what_is_no_message_is_refused_and_the_client_goes_on(server: RoomServer
     assert client.join()["type"] == "welcome"
 
 
-def test_a_binary_frame_ends_it(server: RoomServer, room: rtclab.Room) -> None:
+def test_media_without_a_tunnel_is_ignored(server: RoomServer, room: rtclab.Room) -> None:
     client = Client(server)
-    client.join()
     client.send(b"\x00")
-    assert client.wait_for_end() == 1003
-    assert state(room) == [("alice", "lost")]
+    assert client.join()["type"] == "welcome"
+    client.send(b"\x00")
+    client.send({"type": "ping", "id": 7})
+    assert client.receive() == {"type": "pong", "re": 7}
 
 
 def test_a_message_that_is_too_long_ends_it(server: RoomServer, room: rtclab.Room) -> None:
@@ -162,7 +163,7 @@ def test_a_client_that_does_not_read_is_lost(
     client.join()
     (carrier,) = server.hub.carriers
     never = on_engine(lambda: asyncio.get_running_loop().create_future())
-    monkeypatch.setattr(carrier._socket, "write_message", lambda text: never)
+    monkeypatch.setattr(carrier._socket, "write_message", lambda data, binary: never)
     message = {"type": "tracks", "revision": 1, "tracks": ["x" * 1000]}
 
     def flood() -> None:
@@ -175,6 +176,21 @@ def test_a_client_that_does_not_read_is_lost(
     assert state(room) == [("alice", "lost")]
     on_engine(lambda: never.set_result(None))
     wait_until(lambda: carrier.unsent == 0)
+
+
+def test_media_that_is_not_read_is_left_out(
+    server: RoomServer, room: rtclab.Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = Client(server)
+    client.join()
+    (carrier,) = server.hub.carriers
+    never = on_engine(lambda: asyncio.get_running_loop().create_future())
+    monkeypatch.setattr(carrier._socket, "write_message", lambda data, binary: never)
+    on_engine(lambda: [carrier.send_media(bytes(100_000)) for _ in range(100)])
+    assert 0 < carrier.unsent <= websocket.MAX_MEDIA_UNSENT
+    on_engine(lambda: never.set_result(None))
+    wait_until(lambda: carrier.unsent == 0)
+    assert state(room) == [("alice", "joined")]
 
 
 def test_a_room_that_closes_says_so_first(server: RoomServer, room: rtclab.Room) -> None:

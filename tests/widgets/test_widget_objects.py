@@ -33,6 +33,9 @@ class Side:
         self.carrier.send({"type": "pong", "re": 1})
         self.arrived.set()
 
+    def receive_media(self, data: bytes) -> None:
+        raise AssertionError("no page here sends media")
+
     def lost(self, reason: str) -> None:
         self.lost_reasons.append(reason)
         self.gone.set()
