@@ -12,7 +12,7 @@ from aiortc.codecs.h264 import H264Encoder
 from aiortc.codecs.vpx import vp8_depayload
 from numpy.typing import NDArray
 
-from rtclab.mixing.assembly import Fragment
+from rtclab.rtp.assembly import Fragment
 from rtclab.mixing.encoders import PictureEncoder, SoundEncoder
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..mixing.assembly import Fragment
 from ..mixing.inputs import mixable
+from ..rtp.assembly import Fragment
 from .architecture import Output
 from .producer import Producer
 from .router import Router

@@ -15,9 +15,10 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType
 from numpy.typing import NDArray
 
+from ..rtp.frames import packetize
+
 VIDEO_CLOCK, AUDIO_CLOCK = 90_000, 48_000
 BLOCK = 960  # samples of 20 ms
-PAYLOAD_BYTES = 1180
 OPUS_BITRATE = 64_000
 
 
@@ -76,21 +77,7 @@ class PictureEncoder:
         frame.pict_type = PictureType.I if keyframe else PictureType.NONE
         data = b"".join(bytes(packet) for packet in self._codec.encode(frame))
         self._picture_id = (self._picture_id + 1) & 0x7FFF
-        return packetize(data, self._picture_id)
-
-
-def packetize(data: bytes, picture_id: int) -> list[bytes]:
-    """Cut a VP8 frame into payloads whose sizes differ by one byte at most, so that they leave as one run."""
-    room = PAYLOAD_BYTES - 4
-    count = -(-len(data) // room)
-    numbers = (0x8000 | picture_id).to_bytes(2, "big")
-    payloads = []
-    start = 0
-    for place in range(count):
-        end = start + (len(data) + place) // count
-        payloads.append(bytes((0x90 if place == 0 else 0x80, 0x80)) + numbers + data[start:end])
-        start = end
-    return payloads
+        return packetize("VP8", data, self._picture_id) if data else []
 
 
 class SoundEncoder:

@@ -12,15 +12,14 @@ from collections.abc import Callable, Hashable, Sequence
 
 import av
 import numpy as np
-from aiortc.codecs.h264 import h264_depayload
-from aiortc.codecs.vpx import vp8_depayload
 from av.audio.codeccontext import AudioCodecContext
 from av.video.codeccontext import VideoCodecContext
 from numpy.typing import NDArray
 
-from .assembly import Assembler, Fragment
+from ..rtp.assembly import Assembler, Fragment
+from ..rtp.frames import depacketize
 
-VIDEO = {"vp8": ("vp8", vp8_depayload), "h264": ("h264", h264_depayload)}
+VIDEO = ("vp8", "h264")  # by the names of the decoders
 INBOX_PACKETS = 2048
 MOST_PIXELS = 3840 * 2160  # a header alone can claim 268 million, and have memory taken for them
 ASK_AGAIN_S = 0.5
@@ -37,9 +36,8 @@ class _Feed:
     """One stream of a track: its packets and its decoder."""
 
     def __init__(self, codec: str) -> None:
-        name, self.depayload = VIDEO[codec.lower()]
         self.assembler = Assembler()
-        self._name = name
+        self._name = codec.lower()
         self._decoder = self._new_decoder()
 
     def _new_decoder(self) -> VideoCodecContext:
@@ -52,9 +50,9 @@ class _Feed:
     def decode(self, frame: list[Fragment]) -> av.VideoFrame | None:
         """The picture of one frame; None, and then only a keyframe helps, if it is broken."""
         try:
-            packet = av.Packet(b"".join(self.depayload(fragment.payload) for fragment in frame))
+            packet = av.Packet(depacketize(self._name, [fragment.payload for fragment in frame]))
             pictures = self._decoder.decode(packet)
-        except (ValueError, av.FFmpegError):  # aiortc's depayloaders say ValueError
+        except (ValueError, av.FFmpegError):  # a MalformedPayload is a ValueError
             self._decoder = self._new_decoder()
             self.assembler.restart()
             return None

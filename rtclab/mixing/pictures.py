@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 
-from .assembly import Fragment
+from ..rtp.assembly import Fragment
 from .beat import Beat
 from .canvas import Canvas, Item
 from .encoders import VIDEO_CLOCK, PictureEncoder

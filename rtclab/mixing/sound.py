@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .assembly import Fragment
+from ..rtp.assembly import Fragment
 from .beat import Beat
 from .encoders import AUDIO_CLOCK, BLOCK, SoundEncoder
 from .inputs import SoundInput

@@ -3,25 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from mixing_rig import decode_opus, decode_vp8, luma, picture, strength, tone
-from rtclab.mixing.encoders import PAYLOAD_BYTES, PictureEncoder, SoundEncoder, packetize
+from rtclab.mixing.encoders import PictureEncoder, SoundEncoder
 from rtclab.rtp.payload import describer
-
-
-@settings(deadline=None)
-@given(st.binary(min_size=1, max_size=20_000), st.integers(0, 0x7FFF))
-def test_a_frame_is_cut_into_payloads_of_nearly_one_size(data: bytes, picture_id: int) -> None:
-    payloads = packetize(data, picture_id)
-    assert b"".join(payload[4:] for payload in payloads) == data
-    sizes = [len(payload) for payload in payloads]
-    assert max(sizes) - min(sizes) <= 1
-    assert max(sizes) <= PAYLOAD_BYTES
-    infos = [describer("VP8")(payload) for payload in payloads]
-    assert [info.start for info in infos] == [True] + [False] * (len(payloads) - 1)
-    assert {info.picture_id for info in infos} == {picture_id}
 
 
 def test_pictures_can_be_decoded_and_keyframes_come_when_asked() -> None:

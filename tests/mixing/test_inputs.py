@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from mixing_rig import Camera, Microphone, luma, strength
-from rtclab.mixing.assembly import Fragment
 from rtclab.mixing.inputs import FROZEN_S, INBOX_PACKETS, PictureInput, SoundInput, mixable
+from rtclab.rtp.assembly import Fragment
 
 
 class Asked(list[object]):

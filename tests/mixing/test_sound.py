@@ -9,8 +9,8 @@ from collections import defaultdict
 import numpy as np
 
 from mixing_rig import Microphone, decode_opus, strength
-from rtclab.mixing.assembly import Fragment
 from rtclab.mixing.sound import CATCH_UP, SoundMixer
+from rtclab.rtp.assembly import Fragment
 
 TONES = {"ann": 400.0, "ben": 700.0, "cat": 1100.0}
 

@@ -186,7 +186,12 @@ def test_media_that_is_not_read_is_left_out(
     (carrier,) = server.hub.carriers
     never = on_engine(lambda: asyncio.get_running_loop().create_future())
     monkeypatch.setattr(carrier._socket, "write_message", lambda data, binary: never)
-    on_engine(lambda: [carrier.send_media(bytes(100_000)) for _ in range(100)])
+
+    def flood() -> None:
+        for _ in range(100):
+            carrier.send_media(bytes(100_000))
+
+    on_engine(flood)
     assert 0 < carrier.unsent <= websocket.MAX_MEDIA_UNSENT
     on_engine(lambda: never.set_result(None))
     wait_until(lambda: carrier.unsent == 0)

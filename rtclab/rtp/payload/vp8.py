@@ -99,3 +99,23 @@ def widen(payload: Buffer, info: PayloadInfo) -> bytes:
     if info.tl0_at >= 0:
         info.tl0_at += 1
     return b"".join((payload[:at], b"\x80", payload[at:]))
+
+
+def descriptor_length(payload: Buffer) -> int:
+    """How many bytes of a VP8 payload stand before the frame's own.
+
+    Raises
+    ------
+    MalformedPayload
+        If the payload ends within or right after its descriptor.
+    """
+    length = 1
+    if payload and payload[0] & 0x80:
+        flags = payload[1] if len(payload) > 1 else 0
+        length = 2
+        if flags & 0x80:
+            length += 2 if len(payload) > 2 and payload[2] & 0x80 else 1
+        length += (flags & 0x40 != 0) + (flags & 0x30 != 0)
+    if length >= len(payload):
+        raise MalformedPayload("the VP8 payload ends before its frame")
+    return length

@@ -7,7 +7,7 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rtclab.mixing.assembly import MOST_PACKETS, PATIENCE_S, Assembler, Fragment
+from rtclab.rtp.assembly import MOST_PACKETS, PATIENCE_S, Assembler, Fragment
 
 
 def frames(
