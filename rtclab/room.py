@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import secrets
 import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -22,6 +23,7 @@ from .forwarding import mcu, mesh, relay, sfu  # noqa: F401 - registers them
 from .forwarding.architecture import Architecture, Options, Stage, fenced, named
 from .forwarding.consumer import Consumer
 from .forwarding.router import TICK_S, Router
+from .jupyter.uplink import Listing
 from .measure.stats import drops_by_place, stats_frame
 from .mixing.layouts import layout_of
 from .participant import Layer, Participant, Track
@@ -32,7 +34,7 @@ from .signaling.server import SignalingServer
 from .signaling.trace import SignalingTrace
 from .transport.port import UdpPort
 from .widgets import PublisherWidget, ViewerWidget
-from .widgets.cell import running_cell
+from .widgets.shelf import Shelf
 
 LATEST_TICK_S = 0.2
 VIDEO_CODECS = ("VP8", "H264", "VP9", "AV1")
@@ -111,16 +113,18 @@ class Room:
         self._engine = get_engine()
         self._closed = False
         self._peers: list[Peer] = []
-        self._widgets: dict[tuple[str, ...], PublisherWidget | ViewerWidget] = {}
+        self._widgets = Shelf()
         self._tick: asyncio.TimerHandle | None = None
         self._ticked = 0.0
         self._port = UdpPort.open(udp_port, host_candidates)
-        info = {"id": f"{self.name}@{self._port.port}", "name": self.name, "architecture": architecture}
+        self._id = secrets.token_urlsafe(9)
+        info = {"id": self._id, "name": self.name, "architecture": architecture}
         loop = self._engine.loop
         self._router = Router(self._port, time.time() - loop.time())
         self._server = SignalingServer(info, self._port, self._router, loop.time, video_codecs, ice_servers)
         self._tell_change = self._router.on_consumer_changed
         self._router.on_consumer_changed = self._consumer_changed
+        self._listing = Listing(self._id, self.name, self._server.connect, self._widgets.set_server)
         self._engine.run(self._start(kind))
 
     async def _start(self, kind: type[Architecture]) -> None:
@@ -129,6 +133,7 @@ class Room:
         self._port.start(loop, self._drained)
         self._tick = loop.call_later(TICK_S, self._on_tick)
         self._engine.add(self._close, self._port.paths.sockets)
+        await self._listing.register()
 
     def _take_up(self, kind: type[Architecture]) -> None:
         stage = Stage(
@@ -199,6 +204,16 @@ class Room:
     def layout(self, layout: str | Callable[..., Any]) -> None:
         layout_of(layout)
         self._options.layout = layout
+
+    @property
+    def id(self) -> str:
+        """Names the room in URLs: random, of the letters of base64url."""
+        return self._id
+
+    @property
+    def server_path(self) -> str | None:
+        """Where browsers reach the room below the Jupyter server's base URL; None if they do not."""
+        return self._listing.path
 
     @property
     def udp_port(self) -> int:
@@ -311,11 +326,9 @@ class Room:
         if source not in ("camera", "screen", "pattern"):
             raise ValueError(f'source must be "camera", "screen" or "pattern", not {source!r}')
         self._check_open()
-        widget = PublisherWidget(
-            self._server.connect, name=name, source=source, simulcast=simulcast, room=self.name
-        )
-        self._keep(("publisher", name or ""), widget)
-        return widget
+        shown = {"room": self.name, "server": self._widgets.server}
+        widget = PublisherWidget(self._server.connect, name=name, source=source, simulcast=simulcast, **shown)
+        return self._widgets.keep(widget, "publisher", name or "")
 
     def viewer(self, of: str | None = None) -> ViewerWidget:
         """A widget that shows everyone in the room, or one participant.
@@ -326,17 +339,8 @@ class Room:
             Name of the participant to show.
         """
         self._check_open()
-        widget = ViewerWidget(self._server.connect, of=of, room=self.name)
-        self._keep(("viewer", of or ""), widget)
-        return widget
-
-    def _keep(self, key: tuple[str, ...], widget: PublisherWidget | ViewerWidget) -> None:
-        """Remember a widget, and close the one that an earlier run of the same cell made."""
-        key = (running_cell(), *key)
-        former = self._widgets.pop(key, None) if key[0] else None
-        if former is not None:
-            former.close()
-        self._widgets[key if key[0] else (str(id(widget)), *key)] = widget
+        widget = ViewerWidget(self._server.connect, of=of, room=self.name, server=self._widgets.server)
+        return self._widgets.keep(widget, "viewer", of or "")
 
     def connect(self, carrier: Carrier) -> Endpoint:
         """Take in a client that comes by a carrier of yours; call it on the engine's thread.
@@ -432,11 +436,10 @@ class Room:
             self._tick.cancel()
         await asyncio.gather(*(peer.aleave() for peer in list(self._peers)), return_exceptions=True)
         self._server.close()
+        self._listing.withdraw()
         if self._router.architecture is not None:
             self._router.architecture.close()
-        for widget in self._widgets.values():
-            widget.end()
-        self._widgets.clear()
+        self._widgets.end()
         self._port.close()
 
     def _check_open(self) -> None:

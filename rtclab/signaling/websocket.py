@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Final
 
 from tornado.httputil import HTTPServerRequest
 from tornado.web import Application
-from tornado.websocket import WebSocketClosedError, WebSocketHandler
+from tornado.websocket import WebSocketClientConnection, WebSocketClosedError, WebSocketHandler
 
 from ..transport.tunnel_format import MAX_MEDIA
 from .carrier import Connect, Endpoint
@@ -54,15 +54,26 @@ class SocketHub:
 
 
 class SocketCarrier:
-    """The way to one client; see `rtclab.signaling.carrier.Carrier`."""
+    """The way to one client; see `rtclab.signaling.carrier.Carrier`.
 
-    kind: Final = "websocket"
+    Parameters
+    ----------
+    hub : SocketHub
+        Which it belongs to.
+    socket : SignalingSocket or WebSocketClientConnection
+        Its socket: one that the client dialed, or one dialed for it.
+    kind : str
+        The name shown in the trace.
+    """
 
-    def __init__(self, hub: SocketHub, socket: SignalingSocket) -> None:
+    def __init__(
+        self, hub: SocketHub, socket: SignalingSocket | WebSocketClientConnection, kind: str = "websocket"
+    ) -> None:
+        self.kind = kind
         self.unsent = 0
         self.endpoint: Endpoint | None = None
         self._hub = hub
-        self._socket: SignalingSocket | None = socket
+        self._socket: SignalingSocket | WebSocketClientConnection | None = socket
         hub.carriers.add(self)
 
     def send(self, message: dict[str, Any]) -> None:
@@ -101,15 +112,21 @@ class SocketCarrier:
         self.endpoint = None
         self.end(1000, "the session is over")
 
-    def receive(self, message: object) -> None:
-        """Hand over what the client sent."""
-        if self.endpoint is not None:
-            self.endpoint.receive(message)
-
-    def receive_media(self, data: bytes) -> None:
-        """Hand over media that the client sent."""
-        if self.endpoint is not None:
-            self.endpoint.receive_media(data)
+    def take(self, frame: str | bytes) -> None:
+        """Hand over what the client sent: a message, or media."""
+        if self.endpoint is None:
+            return
+        if isinstance(frame, bytes):
+            self.endpoint.receive_media(frame)
+            return
+        if len(frame) > MAX_MESSAGE:
+            self.end(1009, "a message is too long")
+            return
+        try:
+            content = json.loads(frame)
+        except (ValueError, RecursionError):
+            content = None  # no message: the session's reply says so
+        self.endpoint.receive(content)
 
     def end(self, code: int, reason: str) -> None:
         """Close the socket, and tell the room unless it was the room that closed it."""
@@ -152,19 +169,8 @@ class SignalingSocket(ProblemHandler, WebSocketHandler):
         self._carrier.endpoint = self._hub.connect(self._carrier)
 
     def on_message(self, message: str | bytes) -> None:
-        if self._carrier is None:
-            return
-        if isinstance(message, bytes):
-            self._carrier.receive_media(message)
-            return
-        if len(message) > MAX_MESSAGE:
-            self._carrier.end(1009, "a message is too long")
-            return
-        try:
-            content = json.loads(message)
-        except (ValueError, RecursionError):
-            content = None  # no message: the session's reply says so
-        self._carrier.receive(content)
+        if self._carrier is not None:
+            self._carrier.take(message)
 
     def on_close(self) -> None:
         if self._carrier is not None:

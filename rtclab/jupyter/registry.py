@@ -1,0 +1,349 @@
+"""The extension's side of the kernels: which rooms there are, and the way to each.
+
+Everything runs on the Jupyter server's loop. See `rtclab.jupyter.protocol` for what is said.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import itertools
+import json
+import secrets
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+from jupyter_server.auth.decorator import allow_unauthenticated
+from tornado.httputil import HTTPServerRequest
+from tornado.web import Application, HTTPError
+from tornado.websocket import WebSocketClosedError, WebSocketHandler
+
+from .protocol import ID, MAX_CONTROL, MAX_FRAME, MAX_ROOMS, VERSION, close_code
+
+MAX_STREAMS: Final = 1000
+MAX_WAITING: Final = 100  # questions to one kernel that it has not answered yet
+OPEN_TIMEOUT: Final = 10.0  # s
+REQUEST_TIMEOUT: Final = 30.0  # s; a room gives up earlier
+SILENT: Final = "the kernel does not answer; a long computation may hold it up"
+
+
+class Refused(HTTPError):  # noqa: N818 - it is an answer
+    """The room, or the way to it, lets nobody in now.
+
+    Parameters
+    ----------
+    status : int
+        HTTP status.
+    detail : str
+        What is wrong, and what to do.
+    """
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(status, detail)
+        self.detail = detail
+
+
+class Response(NamedTuple):
+    """What a room answers to an HTTP request."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: str
+
+
+class Registry:
+    """The rooms of all kernels of one Jupyter server.
+
+    Parameters
+    ----------
+    key : str
+        What a kernel has to show.
+    on_active : callable
+        Called with a kernel's id, None if it is not known, whenever somebody in one of its rooms is active.
+    """
+
+    def __init__(self, key: str, on_active: Callable[[str | None], None] = lambda kernel: None) -> None:
+        self.key = key
+        self.on_active = on_active
+        self.rooms: dict[str, EngineSocket] = {}
+        self.streams: set[StreamSocket] = set()
+        self._opening: dict[str, tuple[EngineSocket, asyncio.Future[StreamSocket]]] = {}
+
+    def room(self, room: str) -> EngineSocket:
+        """The kernel that has a room.
+
+        Raises
+        ------
+        Refused
+            None has.
+        """
+        engine = self.rooms.get(room)
+        if engine is None:
+            raise Refused(404, "there is no such room: it was closed, or its kernel has ended")
+        return engine
+
+    async def open(self, room: str, kind: str, token: str | None, remote: str | None) -> StreamSocket:
+        """Ask the kernel to take somebody in.
+
+        Parameters
+        ----------
+        room : str
+            The room's id.
+        kind : str
+            ``"signaling"`` for somebody with a Jupyter login, ``"share"`` for somebody with a token.
+        token : str or None
+            The token of a share.
+        remote : str or None
+            The address they come from.
+
+        Raises
+        ------
+        Refused
+            The kernel says no, or does not answer.
+        """
+        engine = self.room(room)
+        if len(self.streams) + len(self._opening) >= MAX_STREAMS or engine.waiting >= MAX_WAITING:
+            raise Refused(503, "too many are connected to this server; try again later")
+        stream = secrets.token_urlsafe(12)
+        future: asyncio.Future[StreamSocket] = asyncio.get_running_loop().create_future()
+        self._opening[stream] = engine, future
+        try:
+            engine.tell(
+                {
+                    "type": "open",
+                    "stream": stream,
+                    "room": room,
+                    "kind": kind,
+                    "token": token,
+                    "remote": remote,
+                }
+            )
+            return await asyncio.wait_for(future, OPEN_TIMEOUT)
+        except asyncio.TimeoutError:
+            raise Refused(504, SILENT) from None
+        finally:
+            del self._opening[stream]
+
+    def dialed(self, stream: str, socket: StreamSocket) -> EngineSocket | None:
+        """A kernel's end of a stream is there; None if nobody waits for it (any more)."""
+        engine, future = self._opening.get(stream, (None, None))
+        if future is None or future.done():
+            return None
+        future.set_result(socket)
+        return engine
+
+    def refused(self, engine: EngineSocket, stream: str, error: Refused) -> None:
+        """A kernel says no to somebody."""
+        asked, future = self._opening.get(stream, (None, None))
+        if asked is engine and future is not None and not future.done():
+            future.set_exception(error)
+
+    def waiting(self, engine: EngineSocket) -> int:
+        """How many wait for a kernel to take them in."""
+        return sum(asked is engine for asked, _ in self._opening.values())
+
+    def lost(self, engine: EngineSocket) -> None:
+        """A kernel is gone; what is connected to it ends by itself."""
+        for room in [room for room, owner in self.rooms.items() if owner is engine]:
+            del self.rooms[room]
+        for stream, (asked, _) in list(self._opening.items()):
+            if asked is engine:
+                self.refused(engine, stream, Refused(502, "the kernel has ended"))
+
+
+class KernelSocket(WebSocketHandler):
+    """A WebSocket that only a kernel of this user may open."""
+
+    def initialize(self, registry: Registry) -> None:
+        self.registry = registry
+
+    def prepare(self) -> None:
+        scheme, _, key = self.request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not hmac.compare_digest(key.encode(), self.registry.key.encode()):
+            raise HTTPError(403)
+
+    def check_origin(self, origin: str) -> bool:
+        """No page may: asked only where there is an origin."""
+        return False
+
+    @allow_unauthenticated
+    async def get(self, *args: str) -> None:
+        """Accept it; `prepare` has seen the key."""
+        await super().get(*args)
+
+
+class EngineSocket(KernelSocket):
+    """The control connection of one kernel.
+
+    Attributes
+    ----------
+    kernel : str or None
+        The kernel's id in this server.
+    names : dict
+        Its rooms, names by id.
+    """
+
+    max_message_size = MAX_CONTROL
+
+    def __init__(self, application: Application, request: HTTPServerRequest, **kwargs: Any) -> None:
+        self.kernel: str | None = None
+        self.names: dict[str, str] = {}
+        self._replies: dict[int, asyncio.Future[Response]] = {}
+        self._numbers = itertools.count(1)
+        super().__init__(application, request, **kwargs)
+
+    @property
+    def waiting(self) -> int:
+        """How many questions the kernel has not answered yet."""
+        return len(self._replies) + self.registry.waiting(self)
+
+    def tell(self, message: dict[str, Any]) -> None:
+        """Send a message.
+
+        Raises
+        ------
+        Refused
+            The kernel is gone.
+        """
+        try:
+            sent = self.write_message(json.dumps(message))
+        except WebSocketClosedError:
+            raise Refused(502, "the kernel has ended") from None
+        sent.add_done_callback(lambda future: future.cancelled() or future.exception())
+
+    async def ask(self, message: dict[str, Any]) -> Response:
+        """Pass on an HTTP request and wait for its response.
+
+        Raises
+        ------
+        Refused
+            There is none.
+        """
+        if self.waiting >= MAX_WAITING:
+            raise Refused(503, "too many requests wait for this kernel; try again later")
+        number = next(self._numbers)
+        reply = self._replies[number] = asyncio.get_running_loop().create_future()
+        try:
+            self.tell({**message, "type": "request", "id": number})
+            return await asyncio.wait_for(reply, REQUEST_TIMEOUT)
+        except asyncio.TimeoutError:
+            raise Refused(504, SILENT) from None
+        finally:
+            del self._replies[number]
+
+    def on_message(self, message: str | bytes) -> None:
+        try:
+            content = json.loads(message)
+            handle = {
+                "register": self._register,
+                "refuse": self._refuse,
+                "response": self._response,
+                "active": self._active,
+            }[content["type"]]
+            handle(content)
+        except (ValueError, KeyError, TypeError, RecursionError):
+            self.close(1002, "this is no message that a kernel sends")
+
+    def _register(self, message: dict[str, Any]) -> None:
+        if message["version"] != VERSION:
+            self.close(1002, f"the server has version {VERSION} of this protocol; restart it after updates")
+            return
+        names = {room["id"]: room["name"] for room in message["rooms"]}
+        for room, name in names.items():
+            if not isinstance(room, str) or not ID.fullmatch(room) or not isinstance(name, str):
+                raise ValueError
+        if len(names) > MAX_ROOMS:
+            raise ValueError
+        self.kernel = message["kernel"] if isinstance(message["kernel"], str) else None
+        self.names = names
+        rooms = self.registry.rooms
+        for room in [room for room, owner in rooms.items() if owner is self and room not in names]:
+            del rooms[room]
+        rooms.update(dict.fromkeys(names, self))
+        self.tell({"type": "registered", "rooms": list(names)})
+
+    def _refuse(self, message: dict[str, Any]) -> None:
+        status, detail = message["status"], str(message["detail"])
+        if not isinstance(status, int) or not 400 <= status <= 599:
+            raise ValueError
+        self.registry.refused(self, message["stream"], Refused(status, detail))
+
+    def _response(self, message: dict[str, Any]) -> None:
+        status, body = message["status"], str(message["body"])
+        headers = [(str(name), str(value)) for name, value in message["headers"]]
+        if not isinstance(status, int) or not 200 <= status <= 599:
+            raise ValueError
+        reply = self._replies.get(message["id"])
+        if reply is not None and not reply.done():
+            reply.set_result(Response(status, headers, body))
+
+    def _active(self, message: dict[str, Any]) -> None:
+        self.registry.on_active(self.kernel)
+
+    def on_close(self) -> None:
+        self.registry.lost(self)
+        for reply in self._replies.values():
+            if not reply.done():
+                reply.set_exception(Refused(502, "the kernel has ended"))
+
+
+class End(WebSocketHandler):
+    """One end of a stream, which passes on what it gets to the other."""
+
+    max_message_size = MAX_FRAME
+
+    def __init__(self, application: Application, request: HTTPServerRequest, **kwargs: Any) -> None:
+        self.ended = False
+        self._other: asyncio.Future[End] = asyncio.get_running_loop().create_future()
+        super().__init__(application, request, **kwargs)
+
+    def join(self, other: End) -> None:
+        """Make two ends one stream; both can be written to."""
+        for one, another in ((self, other), (other, self)):
+            if not one._other.done():
+                one._other.set_result(another)
+            elif not another.ended:  # it has ended meanwhile
+                another.close(close_code(one.close_code), one.close_reason)
+
+    async def on_message(self, message: str | bytes) -> None:
+        """Pass a frame on; the next one is read when this one is taken."""
+        try:
+            other = await self._other
+            await other.write_message(message, isinstance(message, bytes))
+        except (WebSocketClosedError, asyncio.CancelledError):  # the close code follows
+            return
+
+    def on_close(self) -> None:
+        """Close the other end for the same reason."""
+        self.ended = True
+        if self._other.cancel() or self._other.cancelled():
+            return
+        other = self._other.result()
+        if not other.ended:
+            other.close(close_code(self.close_code), self.close_reason)
+
+
+class StreamSocket(KernelSocket, End):
+    """The kernel's end of a stream.
+
+    Attributes
+    ----------
+    engine : EngineSocket or None
+        The kernel.
+    """
+
+    engine: EngineSocket | None = None
+
+    def open(self, stream: str) -> None:
+        """Begin: somebody waits for it."""
+        self.set_nodelay(True)
+        self.engine = self.registry.dialed(stream, self)
+        if self.engine is None:
+            self.close(close_code(None), "nobody waits for this any more")
+            return
+        self.registry.streams.add(self)
+
+    def on_close(self) -> None:
+        """End it in the registry, too."""
+        self.registry.streams.discard(self)
+        super().on_close()

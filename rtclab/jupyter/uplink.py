@@ -1,0 +1,305 @@
+"""The kernel's way to its own Jupyter server: its rooms are registered there, and whoever comes is taken in.
+
+There is one for each process, on the engine's loop, and it dials: neither a running cell nor a firewall is in
+the way. It begins with the first room and ends with the last, comes back whenever it is lost, and is silent
+where no server with the extension is found. See `rtclab.jupyter.protocol` for what is said.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tornado.httpclient import HTTPClientError, HTTPRequest
+from tornado.iostream import StreamClosedError
+from tornado.websocket import (
+    WebSocketClientConnection,
+    WebSocketClosedError,
+    WebSocketError,
+    websocket_connect,
+)
+
+from ..engine import Engine, get_engine
+from ..errors import SignalingError
+from ..signaling.carrier import Connect
+from ..signaling.websocket import SocketCarrier, SocketHub
+from .protocol import GOING_AWAY, MAX_CONTROL, MAX_FRAME, VERSION, room_path
+from .record import Server, find_server, parent_pid, runtime_folder
+from .requests import Responder
+
+DIAL_TIMEOUT: Final = 10.0  # s
+SETTLE_TIMEOUT: Final = 1.0  # s that making a room may take longer, so that its first widget knows
+FIRST_PAUSE: Final = 0.25  # s before another attempt
+LONGEST_PAUSE: Final = 15.0
+ACTIVE_S: Final = 30.0
+
+Admit = Callable[[str, str], Connect]
+
+
+@dataclass(eq=False)
+class Listing:
+    """A room as its uplink knows it.
+
+    Attributes
+    ----------
+    id, name : str
+        The room's.
+    connect : callable
+        Takes in a client, see `rtclab.signaling.carrier`.
+    on_path : callable
+        Told where the room is below the server's base URL, ``None`` while it is nowhere.
+    admit : callable, optional
+        From a share's token and the address of who shows it to what takes them in; raises
+        `rtclab.errors.SignalingError`.
+    """
+
+    id: str
+    name: str
+    connect: Connect
+    on_path: Callable[[str | None], None] = lambda path: None
+    admit: Admit | None = None
+
+    def __post_init__(self) -> None:
+        self.hub = SocketHub(self.connect)
+        self.responder = Responder(self.connect)
+        self.path: str | None = None
+        self._uplink: Uplink | None = None
+
+    async def register(self) -> None:
+        """Register at the Jupyter server, in a kernel of one; waits a little for it."""
+        self._uplink = get_uplink()
+        if self._uplink is not None:
+            self._uplink.add(self)
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._uplink.settled(), SETTLE_TIMEOUT)
+
+    def withdraw(self) -> None:
+        """Be found no more, and end what came through the server."""
+        if self._uplink is not None:
+            self._uplink.remove(self)
+
+    def moved(self, path: str | None) -> None:
+        """Learn where the room is."""
+        if path != self.path:
+            self.path = path
+            self.on_path(path)
+
+
+class Uplink:
+    """The connection of one process to its Jupyter server; used on the engine's thread.
+
+    Parameters
+    ----------
+    engine : Engine
+        Where it runs.
+    find : callable
+        From the server that was found before to the one to dial now; None when there is none.
+    kernel : str, optional
+        The kernel's id in the server.
+    """
+
+    def __init__(
+        self, engine: Engine, find: Callable[[Server | None], Server | None], kernel: str | None = None
+    ) -> None:
+        self.engine = engine
+        self._find = find
+        self._kernel = kernel
+        self._listings: dict[str, Listing] = {}
+        self._server: Server | None = None
+        self._socket: WebSocketClientConnection | None = None
+        self._running: asyncio.Task[None] | None = None
+        self._work: set[asyncio.Task[None]] = set()
+        self._settled = asyncio.Event()
+
+    # -- rooms ------------------------------------------------------------------------------------------
+
+    def add(self, listing: Listing) -> None:
+        """Register a room."""
+        self._listings[listing.id] = listing
+        if self._running is None:
+            self._settled.clear()
+            self._running = asyncio.ensure_future(self._run())
+        else:
+            self._register()
+
+    def remove(self, listing: Listing) -> None:
+        """Forget a room and end what came for it."""
+        if self._listings.pop(listing.id, None) is None:
+            return
+        listing.moved(None)
+        listing.hub.close()
+        listing.responder.close()
+        if self._listings:
+            self._register()
+        elif self._running is not None:
+            self._running.cancel()
+            self._running = None
+
+    async def settled(self) -> None:
+        """Wait until the first attempt to register has come to an end, be it good or bad."""
+        await self._settled.wait()
+
+    # -- the connection ---------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        pause = FIRST_PAUSE
+        try:
+            while True:
+                self._server = self._find(self._server) or self._server
+                if self._server is not None and await self._stay(self._server):
+                    pause = FIRST_PAUSE
+                self._settled.set()
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
+        finally:
+            self._settled.set()
+
+    async def _stay(self, server: Server) -> bool:
+        """Be connected for as long as it lasts; returns whether it was at all."""
+        try:
+            self._socket = await self._dial(server, "rtclab/engine", MAX_CONTROL)
+        except DIAL_ERRORS:
+            return False
+        active = asyncio.ensure_future(self._tell_active())
+        try:
+            self._register()
+            while (message := await self._socket.read_message()) is not None:
+                self._take(message)
+        finally:
+            active.cancel()
+            self._socket.close(GOING_AWAY)
+            self._socket = None
+            for listing in self._listings.values():
+                listing.moved(None)
+        return True
+
+    async def _dial(self, server: Server, path: str, size: int) -> WebSocketClientConnection:
+        request = HTTPRequest(
+            re.sub("^http", "ws", server.url) + path,
+            headers={"Authorization": f"Bearer {server.key}"},
+            connect_timeout=DIAL_TIMEOUT,
+            request_timeout=DIAL_TIMEOUT,
+            # the address is of this machine and its certificate made for another name
+            validate_cert=False,
+        )
+        return await websocket_connect(request, max_message_size=size)
+
+    def _tell(self, message: dict[str, Any]) -> None:
+        if self._socket is None:
+            return
+        with contextlib.suppress(WebSocketClosedError):
+            sent = asyncio.ensure_future(self._socket.write_message(json.dumps(message)))
+            sent.add_done_callback(lambda future: future.cancelled() or future.exception())
+
+    def _register(self) -> None:
+        rooms = [{"id": listing.id, "name": listing.name} for listing in self._listings.values()]
+        self._tell({"type": "register", "version": VERSION, "kernel": self._kernel, "rooms": rooms})
+
+    async def _tell_active(self) -> None:
+        while True:
+            await asyncio.sleep(ACTIVE_S)
+            if any(listing.responder.busy for listing in self._listings.values()):
+                self._tell({"type": "active"})
+
+    # -- what the server says ---------------------------------------------------------------------------
+
+    def _take(self, text: str | bytes) -> None:
+        try:
+            message = json.loads(text)
+            kind = message["type"]
+            if kind == "registered":
+                for room in message["rooms"]:
+                    if room in self._listings:
+                        self._listings[room].moved(room_path(room))
+                self._settled.set()
+            elif kind == "open":
+                self._start(self._open(message["stream"], message))
+            elif kind == "request":
+                self._start(self._respond(message))
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return  # another version's
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._work.add(task)
+        task.add_done_callback(self._work.discard)
+
+    async def _open(self, stream: str, message: dict[str, Any]) -> None:
+        """Take somebody in, until they leave."""
+        listing, server = self._listings.get(message.get("room", "")), self._server
+        if listing is None or server is None:
+            self._refuse(stream, 404, "there is no such room: it was closed")
+            return
+        connect = listing.connect
+        if message.get("kind") == "share":
+            if listing.admit is None:
+                self._refuse(stream, 403, "this room is not shared")
+                return
+            try:
+                connect = listing.admit(str(message.get("token")), str(message.get("remote")))
+            except SignalingError as error:
+                self._refuse(stream, getattr(error, "status", 401), str(error))
+                return
+        if len(listing.hub.carriers) >= listing.hub.limit:
+            self._refuse(stream, 503, f"{listing.hub.limit} clients are connected, which is all")
+            return
+        try:
+            socket = await self._dial(server, f"rtclab/engine/{stream}", MAX_FRAME)
+        except DIAL_ERRORS:
+            return  # the server, or whoever came, has given up
+        if listing.id not in self._listings:
+            socket.close(GOING_AWAY, "the room was closed")
+            return
+        carrier = SocketCarrier(listing.hub, socket, "server")
+        carrier.endpoint = connect(carrier)
+        while (frame := await socket.read_message()) is not None:
+            carrier.take(frame)
+        carrier.end(GOING_AWAY, f"the client closed its socket ({socket.close_code or 'without a word'})")
+
+    def _refuse(self, stream: str, status: int, detail: str) -> None:
+        self._tell({"type": "refuse", "stream": stream, "status": status, "detail": detail})
+
+    async def _respond(self, request: dict[str, Any]) -> None:
+        """Answer an HTTP request."""
+        listing = self._listings.get(request["room"])
+        if listing is None:
+            response = {"status": 404, "headers": [], "body": ""}
+        else:
+            response = await listing.responder.respond(
+                request["method"], request["path"], request["headers"], request["body"]
+            )
+        self._tell({"type": "response", "id": request["id"], **response})
+
+
+DIAL_ERRORS: Final = (OSError, HTTPClientError, WebSocketError, StreamClosedError, asyncio.TimeoutError)
+
+_uplink: Uplink | None = None
+
+
+def get_uplink() -> Uplink | None:
+    """The uplink of this process's engine, made when first asked for; None outside a Jupyter kernel."""
+    global _uplink
+    pid = parent_pid()
+    if pid is None:
+        return None
+    engine = get_engine()
+    if _uplink is None or _uplink.engine is not engine:
+        folder = runtime_folder()
+        _uplink = Uplink(engine, lambda former: find_server(folder, pid, former), kernel_id())
+    return _uplink
+
+
+def kernel_id() -> str | None:
+    """The id of this kernel in its Jupyter server, from the name of its connection file."""
+    for argument in sys.argv:
+        found = re.fullmatch(r"kernel-([\w-]+)\.json", os.path.basename(argument))
+        if found:
+            return found[1]
+    return None
