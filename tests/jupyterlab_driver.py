@@ -40,14 +40,21 @@ class LabServer:
     url : str
         Its address, with a slash at the end.
     token : str
-        What the address needs as ``?token=``.
+        What lets tests ask the server.
     folder : Path
         The notebooks: a copy, free to be changed.
+    needs_token : bool
+        Whether a page needs the token as ``?token=``; else it has logged in.
     """
 
     url: str
     token: str
     folder: Path
+    needs_token: bool = True
+
+    def page(self, path: str) -> str:
+        """Address of a page."""
+        return f"{self.url}{path}?token={self.token}" if self.needs_token else self.url + path
 
     def request(self, method: str, path: str) -> Any:
         """Ask the server's REST interface; the decoded JSON, or None for an empty reply."""
@@ -167,7 +174,7 @@ class Notebook:
         self._server = server
         self._name = name
         # a workspace of its own: no tabs of earlier tests are restored
-        self._address = f"{server.url}lab/workspaces/{uuid.uuid4().hex}/tree/{name}?token={server.token}"
+        self._address = server.page(f"lab/workspaces/{uuid.uuid4().hex}/tree/{name}")
         self.open()
 
     def open(self) -> None:
