@@ -8,6 +8,7 @@ made inside, whatever the cable does.
 from __future__ import annotations
 
 import ctypes
+import ipaddress
 import os
 import socket
 import subprocess
@@ -19,7 +20,7 @@ from debian import ensure_program
 from shaper import dial
 
 CLONE_NEWNET = 0x40000000
-OUTSIDE, INSIDE = "198.18.77.1", "198.18.77.2"  # RFC 2544: for tests, routed nowhere
+RANGE = ipaddress.ip_network("198.18.0.0/15")  # RFC 2544: for tests, routed nowhere
 
 
 class Namespace:
@@ -31,25 +32,21 @@ class Namespace:
         Its IPv4 address, at the inner end of the cable.
     """
 
-    address = INSIDE
-
     def __init__(self, name: str) -> None:
         self._name = name
         self._cable = f"rl{os.getpid()}"
+        first = RANGE[4 * os.getpid() % RANGE.num_addresses]  # of a /30 of this process
+        outside, self.address = str(first + 1), str(first + 2)
         self._ip = ensure_program("ip", "iproute2")
+        inner = f"{self._cable}i"
         self._run("netns", "add", name)
+        # packets of an ordinary size: with loopback's 64 KiB the kernel would queue megabytes
+        self._run("-n", name, "link", "set", "lo", "up", "mtu", "1500")
+        self._run("link", "add", self._cable, "type", "veth", "peer", "name", inner, "netns", name)
+        self._run("address", "add", f"{outside}/30", "dev", self._cable)
+        self._run("link", "set", self._cable, "up")
+        self._run("-n", name, "address", "add", f"{self.address}/30", "dev", inner)
         self._inside = ThreadPoolExecutor(1, initializer=self._enter)
-        try:
-            # packets of an ordinary size: with loopback's 64 KiB the kernel would queue megabytes
-            self._run("-n", name, "link", "set", "lo", "up", "mtu", "1500")
-            inner = f"{self._cable}i"
-            self._run("link", "add", self._cable, "type", "veth", "peer", "name", inner, "netns", name)
-            self._run("address", "add", f"{OUTSIDE}/30", "dev", self._cable)
-            self._run("link", "set", self._cable, "up")
-            self._run("-n", name, "address", "add", f"{INSIDE}/30", "dev", inner)
-        except BaseException:
-            self.close()
-            raise
 
     def plug(self, plugged: bool) -> None:
         """Let datagrams pass between the tests' namespace and this one, or lose them all."""
@@ -66,7 +63,8 @@ class Namespace:
     def close(self) -> None:
         """End it; what runs in it must have ended."""
         self._inside.shutdown()
-        self._run("netns", "delete", self._name)  # and the cable with it
+        self._run("link", "delete", self._cable)  # with the namespace it would go a moment later
+        self._run("netns", "delete", self._name)
 
     def __enter__(self) -> Namespace:
         return self

@@ -49,7 +49,12 @@ def test_a_link_has_a_rate_a_delay_and_a_queue() -> None:
 def test_what_goes_in_comes_out(shaper: Shaper) -> None:
     data = bytes(range(256)) * 4000
     with socket.create_connection(("127.0.0.1", shaper.port), 10) as end:
-        sender = threading.Thread(target=lambda: (end.sendall(data), end.shutdown(socket.SHUT_WR)))
+
+        def send() -> None:
+            end.sendall(data)
+            end.shutdown(socket.SHUT_WR)
+
+        sender = threading.Thread(target=send)
         sender.start()
         got = b"".join(iter(lambda: end.recv(65536), b""))
         sender.join()
