@@ -2,7 +2,8 @@
 
 The kernel's side of a widget is small. Every custom message is an envelope `{client, message}` of
 `rtclab.signaling.comm`, one client for each page that shows the widget, and goes to the room unread; only the
-`phase` messages are noted on the way, so that a cell can wait for the first frame.
+`phase` messages are noted on the way, so that a cell can wait for the first frame. A page whose signaling
+goes through the Jupyter server (the trait `server`) says them here, too: `{client, note}`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import asyncio
 import html
 import threading
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 import anywidget
@@ -128,10 +130,14 @@ class SignalingWidget(anywidget.AnyWidget):
             return self._phases[min(self._phases.index(self._phase) + 1, len(self._phases) - 1)]
         return self._phases[0]
 
-    def _on_envelope(self, _widget: object, content: object, _buffers: object) -> None:
+    def _on_envelope(self, _widget: object, content: object, buffers: Sequence[memoryview] | None) -> None:
         """Handle a message of a page; runs on any thread."""
-        self._hub.receive(content)
-        message = content.get("message") if isinstance(content, dict) else None
+        envelope = content if isinstance(content, dict) else {}
+        if "note" in envelope:
+            message = envelope["note"]
+        else:
+            self._hub.receive(content, buffers or ())
+            message = envelope.get("message")
         if (
             not isinstance(message, dict)
             or message.get("type") != "phase"

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
 
 from rtclab.engine import get_engine
 from rtclab.signaling import comm
-from rtclab.signaling.carrier import Carrier
+from rtclab.signaling.carrier import Carrier, MediaCarrier
 from rtclab.signaling.comm import MAX_CLIENTS, CommHub
 
 
@@ -29,7 +29,7 @@ class Page:
         self.room.events.put(("received", self, message))
 
     def receive_media(self, data: bytes) -> None:
-        raise AssertionError("no page here sends media")
+        self.room.events.put(("media", self, data))
 
     def lost(self, reason: str) -> None:
         self.room.events.put(("lost", self, reason))
@@ -41,6 +41,7 @@ class Room:
     def __init__(self) -> None:
         self.events: queue.Queue[tuple[str, Page, Any]] = queue.Queue()
         self.sent: queue.Queue[dict[str, Any]] = queue.Queue()
+        self.sent_media: queue.Queue[bytes] = queue.Queue()
         self.fail = False
         self.threads: set[str] = set()
         self.hub = CommHub(self.send, self.connect)
@@ -49,9 +50,11 @@ class Room:
         self.threads.add(threading.current_thread().name)
         return Page(self, carrier)
 
-    def send(self, envelope: dict[str, Any]) -> None:
+    def send(self, envelope: dict[str, Any], buffers: Sequence[bytes] | None = None) -> None:
         if self.fail:
             raise RuntimeError("Cannot send")
+        for data in buffers or ():
+            self.sent_media.put(data)
         self.sent.put(envelope)
 
     def event(self, kind: str) -> tuple[Page, Any]:
@@ -224,6 +227,44 @@ def test_the_end_of_the_kernels_loop_loses_all(monkeypatch: pytest.MonkeyPatch) 
     page, _ = room.event("received")
     assert room.event("lost") == (page, "the kernel's loop has ended")
     room.hub.close()
+
+
+def test_media_go_as_buffers_both_ways(room: Room) -> None:
+    room.say("a")
+    page, _ = room.event("received")
+    assert isinstance(page.carrier, MediaCarrier)
+    get_engine().call_soon(page.carrier.send_media, b"down")
+    assert room.sent.get(timeout=5) == {"client": "a", "media": True}
+    assert room.sent_media.get(timeout=5) == b"down"
+    room.hub.receive({"client": "a", "media": True}, [memoryview(b"up"), b"again"])
+    assert room.event("media") == (page, b"up")
+    assert room.event("media") == (page, b"again")
+
+    room.hub.receive({"client": "nobody", "media": True}, [b"x"])
+    settle()
+    assert (room.hub.dropped, room.hub.clients) == (1, ("a",)), "media alone let nobody in"
+
+
+def test_media_that_wait_are_bounded(monkeypatch: pytest.MonkeyPatch, room: Room) -> None:
+    monkeypatch.setattr(comm, "MAX_MEDIA_WAITING", 250)
+    room.say("a")
+    room.event("received")
+    busy, go = threading.Event(), threading.Event()
+
+    def block() -> None:
+        busy.set()
+        go.wait(5)
+
+    get_engine().call_soon(block)
+    assert busy.wait(5)
+    for _ in range(5):
+        room.hub.receive({"client": "a", "media": True}, [bytes(100)])
+    go.set()
+    settle()
+    assert (room.events.qsize(), room.hub.dropped) == (2, 3)
+    room.hub.receive({"client": "a", "media": True}, [bytes(100)])
+    settle()
+    assert room.events.qsize() == 3, "what was taken in makes room"
 
 
 def test_a_flood_is_bounded(monkeypatch: pytest.MonkeyPatch, room: Room) -> None:

@@ -22,6 +22,7 @@ export class FakeModel {
   }
   send(content) {
     if (this.dead) throw new Error("Cannot send");
+    if ("note" in content) return;
     const copy = JSON.parse(JSON.stringify(content));
     this.sent.push(copy.message);
     setTimeout(() => this.room.receive(this, copy), this.room.delay);

@@ -24,7 +24,11 @@ CLIENT = """async (role) => {
     const reply = replies[message.type]?.(message);
     if (reply) setTimeout(() => client.receive({ ...reply, re: message.id }));
   };
-  window.client = new RoomClient({ send, role, session, onSession: (token) => tokens.push(token) });
+  window.bytes = [];
+  window.carrierOf = (kind) =>
+    ({ kind, reason: "", send, unsent: 0, sendMedia: (bytes) => window.bytes.push([kind, ...bytes]) > 0 });
+  const onSession = (token) => tokens.push(token);
+  window.client = new RoomClient({ carrier: carrierOf("comm"), role, session, onSession });
   window.types = () => sent.map(({ type }) => type);
 }"""
 

@@ -34,7 +34,8 @@ class Side:
         self.arrived.set()
 
     def receive_media(self, data: bytes) -> None:
-        raise AssertionError("no page here sends media")
+        self.received.append(data)
+        self.arrived.set()
 
     def lost(self, reason: str) -> None:
         self.lost_reasons.append(reason)
@@ -61,11 +62,26 @@ def test_a_message_reaches_the_room_and_the_reply_the_page(
     side: Side, viewer: ViewerWidget, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[Any] = []
-    monkeypatch.setattr(viewer._hub, "_widget_send", sent.append)
+    monkeypatch.setattr(viewer._hub, "_widget_send", lambda *given: sent.append(given))
     say(viewer, type="ping", id=1)
     assert side.arrived.wait(5)
     assert side.received == [{"type": "ping", "id": 1}]
-    assert sent == [{"client": "page-1", "message": {"type": "pong", "re": 1}}]
+    assert sent == [({"client": "page-1", "message": {"type": "pong", "re": 1}}, None)]
+    side.arrived.clear()
+    viewer._handle_custom_msg({"client": "page-1", "media": True}, [memoryview(b"bytes")])
+    assert side.arrived.wait(5)
+    assert side.received[1:] == [b"bytes"]
+
+
+def test_a_page_whose_signaling_goes_elsewhere_notes_its_phases_here(
+    side: Side, viewer: ViewerWidget
+) -> None:
+    note = {"type": "phase", "phase": "first frame", "elapsed_s": 0.1}
+    viewer._handle_custom_msg({"client": "page-1", "note": note}, [])
+    viewer._handle_custom_msg({"client": "page-1", "note": None}, [])
+    get_engine().run(viewer.connected(5))
+    assert side.received == []
+    assert viewer._hub.dropped == 0
 
 
 def test_connected_waits_for_the_first_frame(viewer: ViewerWidget) -> None:

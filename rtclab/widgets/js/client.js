@@ -2,7 +2,7 @@
 /**
  * A room's client: the signaling session over any carrier (`transmit` out, `receive` in).
  *
- *   join -> welcome, then ping every 3 s; a lost session is healed by joining again with its token.
+ *   join -> welcome, then ping every 3 s; a lost session is healed by joining again with its token, and so is a lost carrier.
  *   Media come and go by the connection to the room (connection.js) or directly (mesh.js), as the room's architecture says.
  *
  * It knows neither a notebook nor a page: the widgets and a stand-alone page drive it alike.
@@ -10,6 +10,7 @@
 
 import { plainArchitecture } from "./architecture.js";
 import { RoomConnection } from "./connection.js";
+import { Joining } from "./joining.js";
 import { Mesh } from "./mesh.js";
 import { Meter } from "./meter.js";
 import { PhaseClock } from "./phases.js";
@@ -29,8 +30,15 @@ const GONE_AFTER_S = 20;
  * @property {string} source @property {boolean} muted @property {string | null} codec
  * @property {{rid: string, width: number | null, height: number | null, bitrate_bps: number | null, active: boolean}[]} layers
  *
- * @typedef {object} ClientOptions
+ * @typedef {object} Carrier the way to the room
+ * @property {"server" | "comm" | "websocket"} kind through the Jupyter server, through the kernel's comm, or to a server of the room's own
+ * @property {string} reason why this one, when another is to be preferred
  * @property {(message: object) => void} send throws when the carrier is gone
+ * @property {(bytes: Uint8Array) => boolean} sendMedia false: nothing was sent
+ * @property {number} unsent bytes that wait in it, as far as that is known
+ *
+ * @typedef {object} ClientOptions
+ * @property {Carrier} carrier
  * @property {"participant" | "viewer"} role
  * @property {string | null} [name]
  * @property {string | null} [session] resume token of an earlier session
@@ -40,8 +48,10 @@ const GONE_AFTER_S = 20;
 
 export class RoomClient {
   /** @param {ClientOptions} options */
-  constructor({ send, role, name = null, session = null, onSession = () => {}, home = "kernel" }) {
-    this.transmit = send;
+  constructor({ carrier, role, name = null, session = null, onSession = () => {}, home = "kernel" }) {
+    this.carrier = carrier;
+    /** Carries media while UDP does not. @type {import("./tunnel.js").Tunnel | null} */
+    this.tunnel = null;
     this.role = role;
     this.home = home;
     this.name = name;
@@ -93,6 +103,7 @@ export class RoomClient {
     this.ways = new Ways(this);
     this.meter = new Meter(this);
     this.requests = new Requests((message) => this.send(message));
+    this.joining = new Joining(this);
     this.views = new ViewSizes((track, size) => {
       return this.status === "joined" && this.tracks.has(track) && this.send({ type: "view", track, ...size });
     });
@@ -130,34 +141,11 @@ export class RoomClient {
       setInterval(() => this.meter.watchFirstFrame(), FIRST_FRAME_POLL_MS),
     ];
     this.changed("state");
-    return this.#join();
-  }
-
-  async #join() {
-    const { generation } = this;
-    try {
-      await this.#requestJoin();
-      return generation === this.generation;
-    } catch (error) {
-      if (generation === this.generation) this.fail(error);
-      return false;
-    }
-  }
-
-  async #requestJoin() {
-    const join = { type: "join", version: 1, name: this.name, role: this.role, agent: navigator.userAgent.slice(0, 256) };
-    try {
-      return await this.requests.ask({ ...join, session: this.session });
-    } catch (error) {
-      if (this.session === null || !(error instanceof RoomError) || error.code !== "unknown_session") throw error;
-      this.session = null;
-      this.onSession(null);
-      return this.requests.ask({ ...join, session: null });
-    }
+    return this.joining.join();
   }
 
   /** At once, before the messages that follow it. @param {any} welcome */
-  #welcomed({ session, participant, room, ice_servers, resumed, tracks }) {
+  #welcomed({ session, participant, room, ice_servers, ice_transport_policy, resumed, tracks, transport = "auto" }) {
     this.status = "joined";
     this.session = session;
     this.onSession(session);
@@ -173,6 +161,7 @@ export class RoomClient {
     this.switchedAt = -Infinity;
     this.#setTracks(tracks);
     this.views.renew();
+    this.joining.release(resumed);
     this.changed("state");
   }
 
@@ -201,8 +190,9 @@ export class RoomClient {
     this.consumers.clear();
     this.levels = {};
     this.active = null;
+    this.joining.held = [];
     this.meter.reset();
-    this.requests.clear();
+    this.requests.clear(new RoomError("closed", "The session has ended."));
     this.changed("tracks");
     this.changed("state");
   }
@@ -238,8 +228,31 @@ export class RoomClient {
     this.requests.ping();
   }
 
-  /** @param {object} message @returns {boolean} */
+  /** Goes on over another carrier, or over one that has been opened again. @param {Carrier} carrier */
+  move(carrier) {
+    this.carrier = carrier;
+    this.joining.again();
+    this.changed("carrier");
+  }
+
+  /** @param {object} message throws when the carrier is gone */
+  transmit(message) {
+    this.carrier.send(message);
+  }
+
+  /** @param {Uint8Array} bytes @returns {boolean} whether the carrier took them */
+  transmitMedia(bytes) {
+    return this.carrier.sendMedia(bytes);
+  }
+
+  /** @param {ArrayBuffer} buffer from the room */
+  receiveMedia(buffer) {
+    this.tunnel?.receive(buffer);
+  }
+
+  /** @param {any} message @returns {boolean} */
   send(message) {
+    if (this.joining.holds(message)) return true;
     try {
       this.transmit(message);
       return true;
@@ -259,7 +272,7 @@ export class RoomClient {
         this.setLink();
         return;
       case "error":
-        if (message.code === "not_joined" && this.status === "joined") this.#rejoin();
+        if (message.code === "not_joined" && this.status === "joined") this.joining.again();
         return;
       case "tracks":
         this.#setTracks(message.tracks);
@@ -288,16 +301,6 @@ export class RoomClient {
       case "bye":
         this.fail(new RoomError(message.code, message.message));
     }
-  }
-
-  /** The room has forgotten us (a sleeping laptop, a long cell): join again, with the token if it still counts. */
-  #rejoin() {
-    this.status = "joining";
-    this.requests.pings.clear();
-    this.changed("state");
-    this.#join().then((joined) => {
-      if (joined) this.negotiate();
-    });
   }
 
   #ping() {
@@ -380,6 +383,7 @@ export class RoomClient {
     try {
       await this.requests.ask({ type: "layer", track, rid, temporal: null }, track);
     } catch (error) {
+      if (error instanceof RoomError && error.code === "moved") return this.pickLayer(track, rid);
       this.picked.set(track, before);
       this.refusals.set(`layer ${track}`, error instanceof Error ? error.message : "");
       this.changed("tracks");

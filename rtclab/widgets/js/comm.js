@@ -1,6 +1,7 @@
 // @ts-check
-/** From an anywidget model to a client: envelopes over the comm, one client for each model and page, any number of views. */
+/** From an anywidget model to a client: one for each model and page, any number of views. */
 
+import { Carriers, CommCarrier } from "./carriers.js";
 import { RoomClient } from "./client.js";
 import { remembered } from "./local.js";
 
@@ -12,25 +13,36 @@ export function randomId() {
 }
 
 /**
- * A client on a model's comm.
+ * A client of the room that a model belongs to.
  * @param {any} model @param {"participant" | "viewer"} role @returns {{client: RoomClient, close: () => void}}
  */
 export function clientOn(model, role) {
   const id = randomId();
   const key = `session.${model.get("key")}`;
+  const comm = new CommCarrier(model, id);
   const client = new RoomClient({
-    send: (message) => model.send({ client: id, message }),
+    carrier: comm,
     role,
     name: model.get("name") || null,
     session: remembered.get("session", key),
     onSession: (token) => remembered.set("session", key, token),
   });
-  const onMessage = (/** @type {any} */ content) => {
-    if (content?.client === id) client.receive(content.message);
+  const carriers = new Carriers(client, comm);
+  const onServer = () => carriers.use(model.get("server") ?? "");
+  const onMessage = (/** @type {any} */ content, /** @type {DataView[]} */ buffers) => {
+    if (content?.client !== id || client.carrier !== comm) return;
+    if (content.media) for (const buffer of buffers) client.receiveMedia(bytesOf(buffer));
+    else client.receive(content.message);
   };
   // a comm that dies says so with this event, and throws at the next message
-  const onLive = () => client.probe();
+  const onLive = () => {
+    if (comm.say({ note: null })) return;
+    client.lost();
+    carriers.close();
+  };
   const onLeave = () => client.wave();
+  onServer();
+  model.on("change:server", onServer);
   model.on("msg:custom", onMessage);
   model.on("comm_live_update", onLive);
   addEventListener("pagehide", onLeave);
@@ -38,11 +50,18 @@ export function clientOn(model, role) {
     client,
     close() {
       client.stop();
+      carriers.close();
+      model.off("change:server", onServer);
       model.off("msg:custom", onMessage);
       model.off("comm_live_update", onLive);
       removeEventListener("pagehide", onLeave);
     },
   };
+}
+
+/** @param {DataView} view @returns {ArrayBuffer} */
+function bytesOf({ buffer, byteOffset, byteLength }) {
+  return /** @type {ArrayBuffer} */ (buffer.slice(byteOffset, byteOffset + byteLength));
 }
 
 /** Counts the views of a model, and calls `empty` when the last has been gone for a while: cells are re-run. */

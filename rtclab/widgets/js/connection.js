@@ -10,8 +10,8 @@ import { RoomError } from "./requests.js";
 
 const RESTART_AFTER_MS = 3000;
 const RESTARTS_BEFORE_NEW_PEER = 2;
-/** Refusals of an offer that a later one need not meet: a track left meanwhile, the room has forgotten us. */
-const PASSING = ["unknown_track", "offer_pending", "not_joined"];
+/** Refusals of an offer that a later one need not meet: a track left meanwhile, the room has forgotten us, the carrier was lost. */
+const PASSING = ["unknown_track", "offer_pending", "not_joined", "moved"];
 const MOST_TRIES = 5;
 const RETRY_AFTER_MS = 400;
 

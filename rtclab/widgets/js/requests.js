@@ -70,9 +70,14 @@ export class Requests {
     return this.pings.size ? now - Math.min(...this.pings.values()) : 0;
   }
 
-  /** Ends every wait. */
-  clear() {
-    for (const { reject } of this.pending.values()) reject(new RoomError("closed", "The session has ended."));
+  /** Ends one wait: what is asked for has no meaning any more. @param {number} id */
+  drop(id) {
+    this.settle({ type: "error", re: id, code: "moved", message: "The room has begun anew with this client." });
+  }
+
+  /** Ends every wait. @param {RoomError} why */
+  clear(why) {
+    for (const { reject } of this.pending.values()) reject(why);
     this.pending.clear();
     this.pings.clear();
   }

@@ -1,9 +1,9 @@
 // @ts-check
 /**
- * From a page to a client: a WebSocket to the server that sent the page.
+ * A WebSocket as a client's carrier: JSON messages in text frames, media in binary ones.
  *
- * A socket that is lost is opened again. What had no reply is then said once more: the room has forgotten this client and
- * refuses it as `not_joined`, upon which the client joins again with its token. Code 1000 ends the session and is no loss.
+ * A socket that is lost is opened again, with growing pauses and for a limited time; the client joins again meanwhile, and what it
+ * says waits for the socket. Code 1000 ends the session and is no loss.
  */
 
 import { RoomClient } from "./client.js";
@@ -12,73 +12,120 @@ const FIRST_RETRY_MS = 250;
 const LONGEST_RETRY_MS = 4000;
 const GIVE_UP_MS = 30000;
 
+/**
+ * @typedef {object} SocketEvents
+ * @property {(message: any) => void} receive
+ * @property {(buffer: ArrayBuffer) => void} receiveMedia
+ * @property {() => void} opened
+ * @property {() => void} lost it was open; it is being opened again
+ * @property {() => void} refused it was not opened, and will be tried again
+ * @property {() => void} failed the time is up
+ */
+
 export class RoomSocket {
-  /** @param {string} url @param {(message: any) => void} receive @param {(error: Error | null) => void} opened or refused for good */
-  constructor(url, receive, opened) {
+  /** @param {string} url @param {"server" | "websocket"} kind @param {number} giveUpMs @param {SocketEvents} events */
+  constructor(url, kind, giveUpMs, events) {
     this.url = url;
-    this.receive = receive;
-    this.opened = opened;
+    this.kind = kind;
+    this.reason = "";
+    this.giveUpMs = giveUpMs;
+    this.events = events;
     /** @type {WebSocket | null} */
     this.socket = null;
-    /** @type {Map<number, object>} requests without a reply */
-    this.waiting = new Map();
-    /** @type {object[]} other messages, said before the socket was open */
+    /** @type {object[]} said before it was open */
     this.queue = [];
     this.retry = FIRST_RETRY_MS;
-    this.lostAt = 0;
-    this.dead = false;
+    /** @type {any} */
+    this.pause = 0;
+    /** @type {any} */
+    this.deadline = 0;
+  }
+
+  get isOpen() {
+    return this.socket?.readyState === WebSocket.OPEN;
+  }
+
+  get unsent() {
+    return this.socket?.bufferedAmount ?? 0;
   }
 
   /** @param {any} message */
   send(message) {
-    if (this.dead) throw new Error("the server is gone");
-    const request = "id" in message;
-    if (request) this.waiting.set(message.id, message);
-    if (this.socket?.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(message));
-    else if (!request && message.type !== "leave") this.queue.push(message);
-    if (!this.socket && !this.lostAt) this.#open();
+    if (this.isOpen) this.socket?.send(JSON.stringify(message));
+    else if (message.type !== "leave") this.queue.push(message);
+    if (message.type === "leave") this.close();
+    else this.open();
   }
 
-  #open() {
+  /** @param {Uint8Array} bytes */
+  sendMedia(bytes) {
+    if (!this.isOpen) return false;
+    this.socket?.send(bytes);
+    return true;
+  }
+
+  /** Nothing more is received; it opens again when something is to be sent. */
+  close() {
+    this.#rest();
+    this.queue = [];
+    const { socket } = this;
+    this.socket = null;
+    socket?.close(1000);
+  }
+
+  /** It is open and yet nothing comes: another one. */
+  renew() {
+    const { socket } = this;
+    this.socket = null;
+    socket?.close();
+    this.events.lost();
+    this.open();
+  }
+
+  #rest() {
+    clearTimeout(this.pause);
+    clearTimeout(this.deadline);
+    this.pause = this.deadline = 0;
+    this.retry = FIRST_RETRY_MS;
+  }
+
+  open() {
+    if (this.socket || this.pause) return;
+    this.deadline ||= setTimeout(() => this.#fail(), this.giveUpMs);
     const socket = new WebSocket(this.url);
     this.socket = socket;
-    let welcome = false;
+    socket.binaryType = "arraybuffer";
+    let wasOpen = false;
     socket.onopen = () => {
-      welcome = true;
-      this.retry = FIRST_RETRY_MS;
-      const again = this.lostAt > 0;
-      this.lostAt = 0;
-      for (const message of [...this.waiting.values(), ...this.queue.splice(0)]) socket.send(JSON.stringify(message));
-      if (again) this.opened(null);
+      if (socket !== this.socket) return;
+      wasOpen = true;
+      this.#rest();
+      for (const message of this.queue.splice(0)) socket.send(JSON.stringify(message));
+      this.events.opened();
     };
     socket.onmessage = ({ data }) => {
-      const message = JSON.parse(data);
-      this.waiting.delete(message.re);
-      this.receive(message);
+      if (socket !== this.socket) return;
+      if (typeof data === "string") this.events.receive(JSON.parse(data));
+      else this.events.receiveMedia(data);
     };
     socket.onclose = ({ code }) => {
+      if (socket !== this.socket) return;
       this.socket = null;
-      if (code === 1000) {
-        this.waiting.clear();
-        return;
-      }
-      if (!welcome) this.#askWhy();
-      this.lostAt ||= performance.now();
-      this.dead = performance.now() - this.lostAt > GIVE_UP_MS;
-      if (this.dead) return;
-      setTimeout(() => this.dead || this.#open(), this.retry);
+      if (code === 1000) return;
+      this.deadline ||= setTimeout(() => this.#fail(), this.giveUpMs);
+      this.pause = setTimeout(() => {
+        this.pause = 0;
+        this.open();
+      }, this.retry);
       this.retry = Math.min(2 * this.retry, LONGEST_RETRY_MS);
+      if (wasOpen) this.events.lost();
+      else this.events.refused();
     };
   }
 
-  /** A page is not told why its socket was refused; a request is. */
-  async #askWhy() {
-    const asked = new URL(this.url.replace("ws", "http"));
-    const reply = await fetch(asked).catch(() => null);
-    if (reply?.status !== 401 && reply?.status !== 403) return;
-    const { detail } = await reply.json();
-    this.opened(new Error(`The server lets nobody in like this: ${detail}. Open the address that it printed when it started.`));
-    this.dead = true;
+  #fail() {
+    this.close();
+    this.events.failed();
   }
 }
 
@@ -89,12 +136,23 @@ export function clientOfServer(role, name) {
   url.hash = "";
   const token = new URLSearchParams(location.hash.slice(1)).get("token");
   url.search = token ? `?token=${encodeURIComponent(token)}` : "";
-  const socket = new RoomSocket(
-    url.href,
-    (message) => client.receive(message),
-    (error) => (error ? client.fail(error) : client.probe()),
-  );
-  const client = new RoomClient({ send: (message) => socket.send(message), role, name, home: "server" });
+  const socket = new RoomSocket(url.href, "websocket", GIVE_UP_MS, {
+    receive: (message) => client.receive(message),
+    receiveMedia: (buffer) => client.receiveMedia(buffer),
+    opened: () => {},
+    lost: () => client.move(socket),
+    refused: () => askWhy(),
+    failed: () => client.lost(),
+  });
+  const client = new RoomClient({ carrier: socket, role, name, home: "server" });
   addEventListener("pagehide", () => client.wave());
   return client;
+
+  /** A page is not told why its socket was refused; a request is. */
+  async function askWhy() {
+    const reply = await fetch(url.href.replace("ws", "http")).catch(() => null);
+    if (reply?.status !== 401 && reply?.status !== 403) return;
+    const { detail } = await reply.json();
+    client.fail(new Error(`The server lets nobody in like this: ${detail}. Open the address that it printed when it started.`));
+  }
 }
