@@ -51,6 +51,33 @@ class NegotiationError(SignalingError):
     """An offer cannot be answered: malformed SDP, no usable codec, no fingerprint."""
 
 
+class IceServerError(RtclabError, ValueError):
+    """A STUN or TURN server is described wrongly, cannot be reached, or refuses."""
+
+
+class ShareRefused(SignalingError):  # noqa: N818
+    """A share link lets nobody in (any more).
+
+    Parameters
+    ----------
+    code : str
+        ``"share_forged"``, ``"share_room"``, ``"share_expired"``, ``"share_revoked"`` or ``"share_rate"``.
+    message : str
+        The sentence shown to the person.
+    retry_s : int, optional
+        Seconds after which another attempt can succeed.
+    """
+
+    def __init__(self, code: str, message: str, retry_s: int | None = None) -> None:
+        super().__init__(code, message)
+        self.retry_s = retry_s
+
+    @property
+    def status(self) -> int:
+        """The HTTP status that says so."""
+        return 429 if self.retry_s is not None else 401
+
+
 class SourceError(RtclabError):
     """A media source failed: a file that cannot be read, a function that raised or gave no RGB array."""
 

@@ -20,7 +20,7 @@ import pandas as pd
 from .engine import Engine, get_engine
 from .errors import Closed, RtclabError
 from .forwarding import mcu, mesh, relay, sfu  # noqa: F401 - registers them
-from .forwarding.architecture import Architecture, Options, Stage, fenced, named
+from .forwarding.architecture import Architecture, Options, Stage, checked_last_n, fenced, named
 from .forwarding.consumer import Consumer
 from .forwarding.router import TICK_S, Router
 from .jupyter.uplink import Listing
@@ -28,11 +28,16 @@ from .measure.stats import drops_by_place, stats_frame
 from .mixing.layouts import layout_of
 from .participant import Layer, Participant, Track
 from .peers import Peer
+from .share import Share, Sharing
 from .signaling.carrier import Carrier, Endpoint
+from .signaling.ice_config import IceConfig, IceServers
 from .signaling.member import Member, Publication
 from .signaling.server import SignalingServer
+from .signaling.shares import Grant
 from .signaling.trace import SignalingTrace
+from .signaling.tunnels import POLICIES
 from .transport.port import UdpPort
+from .web_server import WebServer
 from .widgets import PublisherWidget, ViewerWidget
 from .widgets.shelf import Shelf
 
@@ -42,7 +47,7 @@ VIDEO_CODECS = ("VP8", "H264", "VP9", "AV1")
 _rooms = itertools.count(1)
 
 
-class Room:
+class Room(Sharing):
     """A room: a media server in this process on one UDP port, an SFU unless told otherwise.
 
     Parameters
@@ -55,9 +60,15 @@ class Room:
         IP addresses at which clients reach this machine; by default those of its interfaces.
     video_codecs : sequence of str, optional
         Codecs in the order of preference. A publisher gets the first that everybody present can play.
-    ice_servers : sequence of dict, optional
-        STUN and TURN servers (W3C ``RTCIceServer``) that browsers shall use. None by default: nothing
+    ice_servers : sequence of dict or str, or callable, optional
+        STUN and TURN servers (W3C ``RTCIceServer``) that clients shall use, or a function that returns them
+        for each client, plain or async (`rtclab.ice_servers.from_environment`). None by default: nothing
         leaves the machine unasked.
+    ice_transport_policy : {"all", "relay"}, optional
+        ``"relay"``: clients use nothing but TURN servers, so that all media goes through them.
+    transport : {"auto", "webrtc", "websocket"}, optional
+        How the media of pages travels: by WebRTC, and where UDP does not pass by the WebSocket (or comm) of
+        its signaling; by one of the two only.
     architecture : str, optional
         How it forwards: ``"mesh"``, ``"relay"``, ``"sfu"``, ``"mcu"``, or one of your own
         (`rtclab.architecture`); can be assigned later.
@@ -75,7 +86,7 @@ class Room:
     rtclab.errors.PortBusy
         The port is in use.
     rtclab.errors.RtclabError
-        There is no such architecture.
+        There is no such architecture, or an ICE server is not usable.
 
     Examples
     --------
@@ -91,7 +102,9 @@ class Room:
         udp_port: int = 0,
         host_candidates: Sequence[str] | None = None,
         video_codecs: Sequence[str] = VIDEO_CODECS,
-        ice_servers: Sequence[dict[str, Any]] = (),
+        ice_servers: IceServers = (),
+        ice_transport_policy: str = "all",
+        transport: str = "auto",
         architecture: str = "sfu",
         last_n: int | None = None,
         size: tuple[int, int] = (1280, 720),
@@ -105,14 +118,17 @@ class Room:
             raise ValueError(
                 f"video_codecs must be some of {', '.join(VIDEO_CODECS)}, not {list(video_codecs)!r}"
             )
+        if transport not in POLICIES:
+            raise ValueError(f"transport must be one of {', '.join(POLICIES)}, not {transport!r}")
         kind = named(architecture)
         layout_of(layout)
-        self._options = Options(
-            _last_n(last_n), _size(size), _positive("fps", fps), _positive("bitrate", bitrate), layout
-        )
+        ice = IceConfig(ice_servers, ice_transport_policy)
+        self._options = Options(last_n, size, fps, bitrate, layout)
         self._engine = get_engine()
         self._closed = False
         self._peers: list[Peer] = []
+        self._links: dict[str, Share] = {}
+        self._doors: dict[str, WebServer] = {}
         self._widgets = Shelf()
         self._tick: asyncio.TimerHandle | None = None
         self._ticked = 0.0
@@ -121,10 +137,12 @@ class Room:
         info = {"id": self._id, "name": self.name, "architecture": architecture}
         loop = self._engine.loop
         self._router = Router(self._port, time.time() - loop.time())
-        self._server = SignalingServer(info, self._port, self._router, loop.time, video_codecs, ice_servers)
+        self._server = SignalingServer(info, self._port, self._router, loop.time, video_codecs, ice, transport)
         self._tell_change = self._router.on_consumer_changed
         self._router.on_consumer_changed = self._consumer_changed
-        self._listing = Listing(self._id, self.name, self._server.connect, self._widgets.set_server)
+        self._listing = Listing(
+            self._id, self.name, self._server.connect, self._widgets.set_server, self._admit
+        )
         self._engine.run(self._start(kind))
 
     async def _start(self, kind: type[Architecture]) -> None:
@@ -168,6 +186,7 @@ class Room:
         self._port.read_reports()
         self._router.tick(now)
         self._server.tick(now)
+        self._server.guests.tick(time.time())
 
     # -- what it is -------------------------------------------------------------------------------------
 
@@ -193,7 +212,7 @@ class Room:
 
     @last_n.setter
     def last_n(self, last_n: int | None) -> None:
-        self._options.last_n = _last_n(last_n)
+        self._options.last_n = checked_last_n(last_n)
 
     @property
     def layout(self) -> str | Callable[..., Any]:
@@ -271,7 +290,7 @@ class Room:
 
     def _participant(self, member: Member) -> Participant:
         now = self._engine.loop.time()
-        transport = member.transport
+        transport = member.transport if member.tunnel is None else None
         return Participant(
             member.id,
             member.name,
@@ -282,6 +301,8 @@ class Room:
             transport.srtp_profile if transport is not None else None,
             self._router.levels.level(member.id, now),
             tuple(self._track(member, publication, now) for publication in member.publications.values()),
+            member.way,
+            member.tunnel_reason,
         )
 
     def _track(self, member: Member, publication: Publication, now: float) -> Track:
@@ -342,15 +363,22 @@ class Room:
         widget = ViewerWidget(self._server.connect, of=of, room=self.name, server=self._widgets.server)
         return self._widgets.keep(widget, "viewer", of or "")
 
-    def connect(self, carrier: Carrier) -> Endpoint:
+    def connect(self, carrier: Carrier, grant: Grant | None = None) -> Endpoint:
         """Take in a client that comes by a carrier of yours; call it on the engine's thread.
+
+        Parameters
+        ----------
+        carrier : Carrier
+            The way to the client.
+        grant : Grant, optional
+            What it may do, if it comes by a share link.
 
         Returns
         -------
         Endpoint
             Where to hand what the client says, and that it is gone.
         """
-        return self._server.connect(carrier)
+        return self._server.connect(carrier, grant)
 
     # -- headless ---------------------------------------------------------------------------------------
 
@@ -437,6 +465,7 @@ class Room:
         await asyncio.gather(*(peer.aleave() for peer in list(self._peers)), return_exceptions=True)
         self._server.close()
         self._listing.withdraw()
+        await self._close_doors()
         if self._router.architecture is not None:
             self._router.architecture.close()
         self._widgets.end()
@@ -473,21 +502,3 @@ class Room:
         tracks = sum(len(member.tracks) for member in members)
         where = f"{self.architecture} on UDP {self.udp_port}"
         return f"<Room {self.name!r} {where}: {count} participants, {tracks} tracks>"
-
-
-def _positive(name: str, value: int) -> int:
-    if not isinstance(value, int) or value <= 0:
-        raise ValueError(f"{name} must be a whole number above 0, not {value!r}")
-    return value
-
-
-def _last_n(value: int | None) -> int | None:
-    if value is not None and (not isinstance(value, int) or value < 0):
-        raise ValueError(f"last_n must be a whole number from 0 on, or None for all, not {value!r}")
-    return value
-
-
-def _size(value: tuple[int, int]) -> tuple[int, int]:
-    if len(value) != 2 or any(not isinstance(side, int) or side < 64 or side % 2 for side in value):
-        raise ValueError(f"size must be an even width and height of at least 64 pixels, not {value!r}")
-    return value[0], value[1]

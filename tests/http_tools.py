@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import rtclab
 from rtclab.engine import get_engine
 from rtclab.serve import RoomServer
+from rtclab.web_server import WebServer
 from stock_client import until
 
 LIMIT = 10.0  # s, for every wait
@@ -36,8 +37,15 @@ class Reply(NamedTuple):
         return json.loads(self.body)
 
 
+class At:
+    """What `ask` needs to know of a server that is known by its URL."""
+
+    def __init__(self, url: str) -> None:
+        self.port = int(url.split("#")[0].rstrip("/").rsplit(":", 1)[1])
+
+
 def ask(
-    server: RoomServer,
+    server: WebServer | At,
     method: str,
     path: str,
     body: str | bytes | None = None,

@@ -32,8 +32,8 @@ FLOORS = [
     {"peers"},
     {"jupyter"},
     {"widgets"},
-    {"room", "participant"},
-    {"cli", "bench", "comparison", "doctor", "chromium", "lab", "serve"},
+    {"room", "participant", "share", "web_server"},
+    {"cli", "bench", "comparison", "diagnosis", "chromium", "lab", "serve"},
 ]
 FLOOR_OF = {name: number for number, names in enumerate(FLOORS) for name in names}
 IMPURE = {"asyncio", "random", "select", "selectors", "socket", "threading", "time"}

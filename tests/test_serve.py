@@ -16,7 +16,7 @@ import pytest
 from tornado.websocket import websocket_connect
 
 import rtclab
-from http_tools import RECEIVING, SDP, SENDING, ask, on_engine, serving
+from http_tools import RECEIVING, SDP, SENDING, At, ask, on_engine, serving
 from rtclab.cli import main
 from rtclab.serve import RoomServer
 from rtclab.signaling.carrier import Carrier, Endpoint
@@ -50,20 +50,13 @@ def ready(process: subprocess.Popen[str]) -> dict[str, Any]:
     return described
 
 
-class At:
-    """What `ask` needs to know of a server in another process."""
-
-    def __init__(self, url: str) -> None:
-        self.port = int(url.split("#")[0].rstrip("/").rsplit(":", 1)[1])
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_says_where_it_is_and_stops_when_told(start: Start, number: int) -> None:
     process = start("--port", "0")
     described = ready(process)
     assert set(described) == {"url", "whip", "whep", "udp_port", "pid"}
     assert described["pid"] == process.pid
-    server: Any = At(described["url"])
+    server = At(described["url"])
     assert ask(server, "GET", "/").status == 200
     assert described["whip"] == f"http://127.0.0.1:{server.port}/whip"
     session = ask(server, "POST", "/whip/alice", SENDING, SDP)
@@ -83,7 +76,7 @@ def test_beyond_loopback_it_makes_up_a_token(start: Start) -> None:
     assert len(described["token"]) >= 20
     assert described["url"].endswith(f"/#token={described['token']}")
     assert "0.0.0.0" not in described["url"]
-    server: Any = At(described["url"])
+    server = At(described["url"])
     assert ask(server, "GET", "/").status == 200, "the page itself is no secret"
     assert ask(server, "GET", "/stats").status == 401
     bearer = {"Authorization": f"Bearer {described['token']}", "Host": "anything.example.com"}
@@ -162,7 +155,7 @@ def test_stats_are_the_rows_of_the_room(server: RoomServer, room: rtclab.Room) -
     assert {row["publisher"] for row in reply.json} == {"alice"}
 
 
-@pytest.mark.parametrize("path", ["/", "/publisher.js", "/viewer.js", "/page.css"])
+@pytest.mark.parametrize("path", ["/", "/page.js", "/publisher.js", "/viewer.js", "/page.css"])
 def test_the_page_comes_with_a_policy(server: RoomServer, path: str) -> None:
     reply = ask(server, "GET", path)
     assert reply.status == 200

@@ -59,3 +59,5 @@ class Endpoint(Protocol):
 
 
 Connect = Callable[[Carrier], Endpoint]
+
+ConnectGuest = Callable[..., Endpoint]  # also takes `grant`, of who comes by a share link

@@ -9,9 +9,11 @@ from ..forwarding.client import Client
 from ..forwarding.consumer import Consumer
 from ..forwarding.producer import Producer
 from ..transport.transport import Transport
+from ..transport.tunnel import TunnelTransport
 from .carrier import Carrier
 from .sdp import Codec
 from .session import Session
+from .shares import Grant
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,12 @@ class Member:
     session: Session
     carrier: Carrier
     joined_at: float
+    grant: Grant | None = None
+    ice_servers: list[dict[str, Any]] = field(default_factory=list)
     transport: Transport | None = None
     client: Client | None = None
+    tunnel: TunnelTransport | None = None
+    tunnel_reason: str = ""
     fingerprints: tuple[tuple[str, str], ...] = ()
     remote_ufrag: str = ""
     publications: dict[str, Publication] = field(default_factory=dict)  # by mid
@@ -97,7 +103,16 @@ class Member:
         """``"joined"``, ``"lost"``, or what the transport says once there is one."""
         if self.session.state != "joined":
             return self.session.state
+        if self.tunnel is not None:
+            return self.tunnel.state
         return self.transport.state if self.transport is not None else "joined"
+
+    @property
+    def way(self) -> str:
+        """How its media travels: ``"webrtc"``, or through a tunnel: ``"websocket"`` or ``"comm"``."""
+        if self.tunnel is None:
+            return "webrtc"
+        return "comm" if self.carrier.kind == "comm" else "websocket"
 
 
 def _coarse(bitrate: float) -> int:

@@ -19,6 +19,7 @@ from ..forwarding.producer import Producer
 from ..rtp import extensions
 from ..transport.transport import RemoteParameters, Transport
 from . import session as events
+from .guests import VIEW_ONLY, view_only
 from .member import Member, Publication, Subscription
 from .negotiation import (
     AcceptPublish,
@@ -37,6 +38,7 @@ from .negotiation import (
     read_offer,
 )
 from .sdp import Codec
+from .tunnels import carries
 
 if TYPE_CHECKING:
     from .server import SignalingServer
@@ -66,6 +68,8 @@ class OfferDesk:
             offer = read_offer(event.sdp, event.tracks)
             if offer.remote is None and member.transport is None:
                 raise self._nothing_usable(offer)
+            if view_only(member) and any(isinstance(section, Publishing) for section in offer.sections):
+                raise NegotiationError("not_allowed", VIEW_ONLY)
         except NegotiationError as error:
             member.session.error(event.id, error.code, str(error))
             return
@@ -74,7 +78,7 @@ class OfferDesk:
             and offer.remote is not None
             and (offer.remote.fingerprints != member.fingerprints or member.transport.state == "closed")
         ):
-            self.server.close_media(member)
+            self._give_up_transport(member)
         wanted = {track["mid"]: track for track in event.tracks}
         decisions, rejected = self._decide(member, offer, wanted)
         transport = self._transport_for(member, offer)
@@ -85,7 +89,7 @@ class OfferDesk:
             entry = wanted.get(section.mid, {})
             if isinstance(section, Publishing) and isinstance(decision, AcceptPublish):
                 publication = self._publish(member, section, decision, entry)
-                tracks.append({"mid": section.mid, "track": publication.id})
+                tracks.append({"mid": section.mid, "track": publication.id, "codec": publication.codec.name})
             elif isinstance(decision, (AcceptReceive, Inactive)) and section.mid in member.subscriptions:
                 subscription = member.subscriptions[section.mid]
                 tracks.append(
@@ -153,14 +157,16 @@ class OfferDesk:
             for other in self.server.members.values()
             if other is not member and other.playable
         ]
-        preferred = self._preferred() if section.kind == "video" else ("opus",)
+        tunneled = member.tunnel is not None or self.server.tunnels.policy == "websocket"
+        preferred = self._preferred(tunneled) if section.kind == "video" else ("opus",)
         return choose_codec(section, preferred, others)
 
-    def _preferred(self) -> list[str]:
+    def _preferred(self, tunneled: bool) -> list[str]:
         """The room's codecs, first those that its architecture can work with."""
         architecture = self.router.architecture
         first = architecture.prefers if architecture is not None else ()
-        return sorted(self.video_codecs, key=lambda codec: bool(first) and codec not in first)
+        codecs = [codec for codec in self.video_codecs if carries(codec)] if tunneled else self.video_codecs
+        return sorted(codecs, key=lambda codec: bool(first) and codec not in first)
 
     def _accept_receiving(self, member: Member, section: Receiving, track: str | None) -> Decision:
         subscription = member.subscriptions.get(section.mid)
@@ -201,14 +207,17 @@ class OfferDesk:
         assert transport is not None  # `answer` has refused an offer that has none and needs one
         client = member.client
         if client is None:
-            client = member.client = self.router.add_client(member.id, transport)
+            client = member.client = self.router.add_client(member.id, member.tunnel or transport)
+            self.server.tunnels.use(member)
+        if member.tunnel is not None:
+            client.stand_by(transport)
         for section in offer.sections:
             if isinstance(section, Publishing):
                 client.extension_ids.update(section.extensions)
                 client.transport_cc = client.transport_cc or section.transport_cc
         for subscription in member.subscriptions.values():
             consumer = subscription.consumer
-            consumer.path = transport.row
+            consumer.path = client.transport.row
             client.consumers[consumer.header.ssrc] = consumer
         return transport
 
@@ -217,6 +226,15 @@ class OfferDesk:
         transport.on_state = lambda state: self.server.transport_state(member, transport, state)
         member.transport = transport
         return transport
+
+    def _give_up_transport(self, member: Member) -> None:
+        """The client has a new peer connection: all its media ends, unless it goes through a tunnel."""
+        if member.tunnel is None:
+            self.server.close_media(member)
+            return
+        transport, member.transport = member.transport, None
+        if transport is not None:
+            transport.close()
 
     def _close_missing(self, member: Member, offer: Offer, decisions: dict[str, Decision]) -> None:
         """End what the new offer no longer has."""
@@ -286,5 +304,6 @@ class OfferDesk:
                 section.extensions.get(extensions.MID),
                 section.extensions.get(extensions.ABS_SEND_TIME),
             )
-            consumer.supported = payload_type is not None
+            codec = publication.codec.name
+            consumer.supported = self.server.tunnels.supports(member, codec, payload_type)
             self.router.point(consumer, publication.producer, header, now)

@@ -7,11 +7,13 @@ session makes of a message is an event, and each event has one handler here.
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ..errors import IceServerError, SignalingError
 from ..forwarding.architecture import Architecture
 from ..forwarding.consumer import Consumer
 from ..forwarding.router import Router
@@ -19,10 +21,14 @@ from ..transport.port import UdpPort
 from ..transport.transport import Transport
 from . import session as events
 from .carrier import Carrier
+from .guests import Guests
+from .ice_config import IceConfig
 from .member import Member, Publication
 from .offers import OfferDesk
+from .shares import Grant, Shares
 from .switching import Switching
 from .trace import SignalingTrace
+from .tunnels import TunnelDesk
 
 logger = logging.getLogger(__name__)
 
@@ -47,8 +53,10 @@ class SignalingServer:
         Monotonic time in seconds.
     video_codecs : sequence of str
         Codec names in the order of preference.
-    ice_servers : sequence of dict
-        What clients are told to use (W3C RTCIceServer).
+    ice : IceConfig, optional
+        The STUN and TURN servers that clients are told to use; none by default.
+    transport : {"auto", "webrtc", "websocket"}
+        How media may travel, see `rtclab.signaling.tunnels`.
     """
 
     def __init__(
@@ -58,13 +66,14 @@ class SignalingServer:
         router: Router,
         clock: Callable[[], float],
         video_codecs: Sequence[str],
-        ice_servers: Sequence[dict[str, Any]] = (),
+        ice: IceConfig | None = None,
+        transport: str = "auto",
     ) -> None:
         self.room = room
         self.port = port
         self.router = router
         self.clock = clock
-        self.ice_servers = list(ice_servers)
+        self.ice = ice or IceConfig()
         self.members: dict[str, Member] = {}
         self.trace = SignalingTrace()
         self.closed = False
@@ -76,12 +85,18 @@ class SignalingServer:
         self._guests = itertools.count(1)
         self._desk = OfferDesk(self, video_codecs)
         self._switching = Switching(self)
+        self.tunnels = TunnelDesk(self, transport)
+        self.guests = Guests(self, Shares(room["id"]))
         self._next_tracks = self._next_levels = 0.0
+        self._asking: set[asyncio.Task[None]] = set()
         router.on_consumer_changed = self._consumer_changed
 
-    def connect(self, carrier: Carrier) -> _Endpoint:
-        """Take in a new client; `Connect` of the carrier protocol."""
-        return _Endpoint(self, carrier)
+    def connect(self, carrier: Carrier, grant: Grant | None = None) -> _Endpoint:
+        """Take in a new client, by a share if there is a grant; `Connect` of the carrier protocol."""
+        endpoint = _Endpoint(self, carrier, grant)
+        if grant is not None:
+            self.guests.welcome(endpoint)
+        return endpoint
 
     def track(self, track_id: str | None) -> Publication | None:
         """A published track by its id."""
@@ -100,6 +115,8 @@ class SignalingServer:
                 event.id, "room_closed", "the room is closed; run the cell that opens it again"
             )
             return
+        if endpoint.grant is not None:
+            self.guests.check_join(endpoint.grant, event.role)
         taken = {member.name for member in self.members.values()}
         name = event.name
         if name is None:
@@ -118,34 +135,65 @@ class SignalingServer:
             endpoint.session,
             endpoint.carrier,
             self.clock(),
+            endpoint.grant,
         )
         endpoint.member = member
         self.members[member.id] = member
         self._told_levels = {}, None  # the newcomer has not heard them
-        self._welcome(member, event.id, resumed=False)
+        self._let_in(endpoint, member, event.id, resumed=False)
         self.on_change()
 
     def resumed(self, endpoint: _Endpoint, event: events.Resumed) -> None:
         """Give a client that lost its carrier its place back."""
         for member in self.members.values():
-            if member.session.token == event.token and not self.closed:
+            known = member.session.token == event.token and member.grant == endpoint.grant
+            if known and not self.closed:
                 old = member.carrier
                 member.session.resumed(self.clock())
                 endpoint.session, endpoint.member = member.session, member
                 member.carrier = endpoint.carrier
                 if old is not endpoint.carrier:
                     old.close()
-                self._welcome(member, event.id, resumed=True)
+                self._let_in(endpoint, member, event.id, resumed=True)
                 return
         endpoint.session.error(
             event.id, "unknown_session", "the room does not know this session any more; join anew"
         )
 
-    def _welcome(self, member: Member, re: int, resumed: bool) -> None:
+    def _let_in(self, endpoint: _Endpoint, member: Member, re: int, resumed: bool) -> None:
+        """Welcome a client, once the ICE servers are known that it is to be told of."""
+        if self.ice.fixed is not None:
+            self._welcome(member, re, resumed, self.ice.fixed)
+            return
+        task = asyncio.ensure_future(self._ask_and_let_in(endpoint, member, re, resumed))
+        self._asking.add(task)
+        task.add_done_callback(self._asking.discard)
+
+    async def _ask_and_let_in(self, endpoint: _Endpoint, member: Member, re: int, resumed: bool) -> None:
+        try:
+            servers = await self.ice.ask()
+        except IceServerError as error:
+            logger.warning("%s", error)
+            if not resumed:
+                member.session.error(re, "ice_servers", str(error))
+                self.flush(member)
+                if self.members.pop(member.id, None) is not None and endpoint.member is member:
+                    endpoint.member = None  # it may try again
+                self.on_change()
+                return
+            servers = member.ice_servers  # better than to lose who was here already
+        if member.id in self.members:
+            self._welcome(member, re, resumed, servers)
+            self.flush(member)
+
+    def _welcome(self, member: Member, re: int, resumed: bool, ice_servers: list[dict[str, Any]]) -> None:
+        member.ice_servers = ice_servers
         participant = {"id": member.id, "name": member.name}
         tracks = self._switching.listed(member, self._describe_tracks())
         self._switching.tell_architecture(member)
-        member.session.welcome(re, participant, self.room, tracks, self.ice_servers, resumed)
+        member.session.welcome(
+            re, participant, self.room, tracks, ice_servers, resumed, self.ice.policy, self.tunnels.policy
+        )
 
     def offered(self, member: Member, event: events.Offered) -> None:
         """Answer an offer, or say why not."""
@@ -179,6 +227,7 @@ class SignalingServer:
 
     def peer_addressed(self, member: Member, event: events.PeerAddressed) -> None:
         """Pass on what one client says to another."""
+        self.guests.check_peer(member, event)
         self._switching.pass_on(member, event)
 
     def take_up(self, architecture: Architecture) -> None:
@@ -262,6 +311,7 @@ class SignalingServer:
 
     def tick(self, now: float) -> None:
         """Do what is due: expire lost clients, refresh what the others are told."""
+        self.tunnels.tick(now)
         if now >= self._next_tracks:
             self._next_tracks = now + TRACKS_S
             for member in list(self.members.values()):
@@ -290,6 +340,9 @@ class SignalingServer:
         """Follow a transport: start what waits for it, end what ran over it."""
         if member.transport is not transport or member.client is None:
             return
+        if member.tunnel is not None:  # then nothing hangs on it
+            self.on_change()
+            return
         if state == "connected":
             self.router.connected(member.client, self.clock())
         elif state in ("failed", "closed") and member.carrier.kind in SILENT:
@@ -314,6 +367,7 @@ class SignalingServer:
     def close_media(self, member: Member) -> None:
         """End a member's transport and all that ran over it."""
         self._stop_media(member)
+        self.tunnels.end(member)
         member.subscriptions.clear()
         transport, member.transport = member.transport, None
         if transport is not None:
@@ -332,6 +386,8 @@ class SignalingServer:
     def close(self) -> None:
         """Say good-bye to everybody."""
         self.closed = True
+        for task in list(self._asking):
+            task.cancel()
         for member in list(self.members.values()):
             member.session.bye(
                 "room_closed", "The room was closed. Run the cell that opens it, and this one, again."
@@ -343,9 +399,10 @@ class SignalingServer:
 class _Endpoint:
     """One carrier's way in."""
 
-    def __init__(self, server: SignalingServer, carrier: Carrier) -> None:
+    def __init__(self, server: SignalingServer, carrier: Carrier, grant: Grant | None) -> None:
         self.server = server
         self.carrier = carrier
+        self.grant = grant
         self.session = events.Session()
         self.member: Member | None = None
 
@@ -355,16 +412,27 @@ class _Endpoint:
         for event in self.session.receive(message, server.clock()):
             try:
                 self._handle(event)
+            except SignalingError as refused:
+                self.session.error(getattr(event, "id", None), refused.code, str(refused))
             except Exception:  # a mistake of the room's must not cost this client its session
                 logger.exception("a %s could not be handled", type(event).__name__)
                 re = getattr(event, "id", None)
                 self.session.error(re, "internal", "the room failed to handle this; its log says why")
+        self._flush()
+
+    def _flush(self) -> None:
         if self.member is not None:
-            server.flush(self.member)
-        else:
-            for reply in self.session.take():
-                server.record("out", None, self.carrier, reply)
-                self.carrier.send(reply)
+            self.server.flush(self.member)
+            return
+        for reply in self.session.take():
+            self.server.record("out", None, self.carrier, reply)
+            self.carrier.send(reply)
+
+    def dismiss(self, code: str, sentence: str) -> None:
+        """End the visit of somebody who has not joined."""
+        self.session.bye(code, sentence)
+        self._flush()
+        self.carrier.close()
 
     def _handle(self, event: events.Event) -> None:
         server = self.server
@@ -388,18 +456,23 @@ class _Endpoint:
             server.stats_reported(self.member, event)
         elif isinstance(event, events.PeerAddressed):
             server.peer_addressed(self.member, event)
+        elif isinstance(event, events.TunnelAsked):
+            server.tunnels.asked(self.member, event)
         elif isinstance(event, events.Left):
             member, self.member = self.member, None
             server.remove(member)
+
+    def receive_media(self, data: bytes) -> None:
+        """Take media."""
+        if self.member is not None and self.member.carrier is self.carrier:
+            self.server.tunnels.receive(self.member, data)
 
     def lost(self, reason: str) -> None:
         member = self.member
         if member is None or member.carrier is not self.carrier:
             return
         member.session.lost(self.server.clock())
+        self.server.tunnels.lost(member)
         if member.session.state == "closed":
             self.server.remove(member)
         self.server.on_change()
-    def receive_media(self, data: bytes) -> None:
-        """Take media; without a tunnel that is open it leads nowhere."""
-

@@ -3,7 +3,8 @@ bodies.
 
 With a token (RFC 6750) whoever knows it is let in, from any page, since a browser never sends it by itself.
 Without one only this machine is: pages on loopback, and requests that name a loopback host, because a name of
-somebody else's that points here (DNS rebinding) would make their page look like ours.
+somebody else's that points here (DNS rebinding) would make their page look like ours. Who comes by a share
+link shows its token in the same place, from the room's own page only, and gets a grant.
 
 A handler runs on the engine's loop, on which the room lives, so nothing hops between threads. Errors are
 problem details (RFC 9457).
@@ -14,13 +15,16 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
 
 from tornado import httputil
 from tornado.web import HTTPError, RequestHandler, stream_request_body
+
+from ..errors import ShareRefused
+from .shares import Grant, Shares
 
 EXPOSED: Final = "Accept-Patch, Accept-Post, Allow, ETag, Link, Location, Retry-After, WWW-Authenticate"
 PREFLIGHT_S: Final = 600  # how long a browser may remember what a preflight allowed
@@ -62,26 +66,26 @@ class Access:
     def __init__(self, token: str | None = None) -> None:
         self.token = token
 
-    def allows_origin(self, origin: str | None) -> bool:
-        """Whether a page of this origin may ask (None: it was no page, or our own)."""
+    def allows_origin(self, origin: str | None, host: str) -> bool:
+        """Whether a page of this origin may ask `host` (None: it was no page, or our own)."""
         return self.token is not None or origin is None or is_loopback(urlsplit(origin).hostname)
 
-    def check(self, request: httputil.HTTPServerRequest) -> None:
-        """Let a request in.
+    def check(self, request: httputil.HTTPServerRequest) -> Grant | None:
+        """Let a request in; None lets it do everything.
 
         Raises
         ------
         Problem
-            401 or 403.
+            401, 403 or 429.
         """
         if self.token is None:
             if not is_loopback(urlsplit(f"//{request.host}").hostname):
                 raise Problem(
                     403, "without a token this room is reached as localhost only; start it with a token"
                 )
-            if not self.allows_origin(request.headers.get("Origin")):
+            if not self.allows_origin(request.headers.get("Origin"), request.host):
                 raise Problem(403, "without a token only pages of this machine are let in")
-            return
+            return None
         given = _token_of(request)
         if given is None:
             raise Problem(
@@ -90,6 +94,45 @@ class Access:
         if not hmac.compare_digest(given.encode(), self.token.encode()):
             challenge = 'Bearer realm="rtclab", error="invalid_token"'
             raise Problem(401, "this is not the token of this room", headers={"WWW-Authenticate": challenge})
+        return None
+
+
+class ShareAccess(Access):
+    """Who may use a room over HTTP by a share link: with its token, and from no page but the room's own.
+
+    Parameters
+    ----------
+    shares : Shares
+        The room's shares.
+    clock : callable
+        Unix time in seconds.
+    """
+
+    def __init__(self, shares: Shares, clock: Callable[[], float]) -> None:
+        super().__init__()
+        self.shares = shares
+        self.clock = clock
+
+    def allows_origin(self, origin: str | None, host: str) -> bool:
+        """Whether a page of this origin may ask `host`: only its own."""
+        return origin is None or urlsplit(origin).netloc == host
+
+    def check(self, request: httputil.HTTPServerRequest) -> Grant:
+        """Let a request in by its token."""
+        if not self.allows_origin(request.headers.get("Origin"), request.host):
+            raise Problem(403, "by a share link only the room's own page is let in")
+        given = _token_of(request)
+        if given is None:
+            sentence = "a share link is needed: open all of it, with what follows the #"
+            raise Problem(401, sentence, "share_none", {"WWW-Authenticate": 'Bearer realm="rtclab"'})
+        try:
+            return self.shares.admit(given, self.clock(), request.remote_ip or "")
+        except ShareRefused as refused:
+            if refused.retry_s is not None:
+                headers = {"Retry-After": str(refused.retry_s)}
+            else:
+                headers = {"WWW-Authenticate": 'Bearer realm="rtclab", error="invalid_token"'}
+            raise Problem(refused.status, str(refused), refused.code, headers) from None
 
 
 def is_loopback(host: str | None) -> bool:
@@ -146,6 +189,7 @@ class RoomHandler(ProblemHandler):
     max_body: ClassVar[int] = 0
 
     access: Access
+    grant: Grant | None
     too_large: bool
     received: bytearray
 
@@ -167,9 +211,9 @@ class RoomHandler(ProblemHandler):
         Raises
         ------
         Problem
-            401, 403, 413, 415, or 400 for what is no UTF-8.
+            401, 403, 413, 415, 429, or 400 for what is no UTF-8.
         """
-        self.access.check(self.request)
+        self.grant = self.access.check(self.request)
         if content_type is not None:
             given = self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
             if given != content_type:
@@ -190,7 +234,7 @@ class RoomHandler(ProblemHandler):
         self.set_header("X-Content-Type-Options", "nosniff")
         access: Access | None = getattr(self, "access", None)
         origin = self.request.headers.get("Origin")
-        if access is None or origin is None or not access.allows_origin(origin):
+        if access is None or origin is None or not access.allows_origin(origin, self.request.host):
             return
         self.set_header("Access-Control-Allow-Origin", "*" if access.token is not None else origin)
         self.set_header("Access-Control-Expose-Headers", EXPOSED)

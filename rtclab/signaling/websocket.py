@@ -17,8 +17,9 @@ from tornado.web import Application
 from tornado.websocket import WebSocketClientConnection, WebSocketClosedError, WebSocketHandler
 
 from ..transport.tunnel_format import MAX_MEDIA
-from .carrier import Connect, Endpoint
+from .carrier import ConnectGuest, Endpoint
 from .messages import MAX_MESSAGE
+from .shares import Grant, granted
 from .web import Access, ProblemHandler
 
 MAX_SOCKETS: Final = 2000
@@ -38,7 +39,7 @@ class SocketHub:
         Clients at once.
     """
 
-    def __init__(self, connect: Connect, limit: int = MAX_SOCKETS) -> None:
+    def __init__(self, connect: ConnectGuest, limit: int = MAX_SOCKETS) -> None:
         self.connect = connect
         self.limit = limit
         self.carriers: set[SocketCarrier] = set()
@@ -152,13 +153,14 @@ class SignalingSocket(ProblemHandler, WebSocketHandler):
         self._access = access
         self._hub = hub
         self._carrier: SocketCarrier | None = None
+        self._grant: Grant | None = None
         super().__init__(application, request)
 
     def prepare(self) -> None:
-        self._access.check(self.request)
+        self._grant = self._access.check(self.request)
 
     def check_origin(self, origin: str) -> bool:
-        return self._access.allows_origin(origin)
+        return self._access.allows_origin(origin, self.request.host)
 
     def open(self, *args: str, **kwargs: str) -> None:
         if len(self._hub.carriers) >= self._hub.limit:
@@ -166,7 +168,7 @@ class SignalingSocket(ProblemHandler, WebSocketHandler):
             return
         self.set_nodelay(True)
         self._carrier = SocketCarrier(self._hub, self)
-        self._carrier.endpoint = self._hub.connect(self._carrier)
+        self._carrier.endpoint = granted(self._hub.connect, self._grant)(self._carrier)
 
     def on_message(self, message: str | bytes) -> None:
         if self._carrier is not None:

@@ -20,10 +20,12 @@ from collections.abc import Iterator
 from typing import Any, ClassVar, Final
 
 from ..errors import SignalingError
-from .carrier import Connect
+from .carrier import Connect, ConnectGuest
+from .guests import VIEW_ONLY
 from .http_session import NOTHING_LIVE, HttpSession
 from .messages import MAX_SDP
 from .sdpfrag import MAX_FRAGMENT, MEDIA_TYPE, parse_fragment
+from .shares import granted
 from .web import Access, Problem, RoomHandler
 
 SDP: Final = "application/sdp"
@@ -55,7 +57,7 @@ class WhipDesk:
         Where this is mounted: the path before ``/whip``.
     """
 
-    def __init__(self, connect: Connect, limit: int = MAX_SESSIONS, path: str = "") -> None:
+    def __init__(self, connect: ConnectGuest, limit: int = MAX_SESSIONS, path: str = "") -> None:
         self.connect = connect
         self.limit = limit
         self.path = path
@@ -133,7 +135,9 @@ class WhipEndpoint(_Handler):
         offer = self.admit(SDP)
         session = self.desk.open()
         try:
-            answer = await self._begin(session, name, self.request.headers.get("User-Agent", ""), offer)
+            connect = granted(self.desk.connect, self.grant)
+            agent = self.request.headers.get("User-Agent", "")
+            answer = await self._begin(session, connect, name, agent, offer)
         except BaseException as error:
             session.leave()
             if isinstance(error, SignalingError | asyncio.TimeoutError):
@@ -149,8 +153,12 @@ class WhipEndpoint(_Handler):
         # RFC 9725 section 4.4.1 wants the attribute; it is implied by how the room answers
         self.finish(answer.replace("a=rtcp-mux\r\n", "a=rtcp-mux\r\na=rtcp-mux-only\r\n"))
 
-    async def _begin(self, session: HttpSession, name: str | None, agent: str, offer: str) -> str:
-        return await session.publish(self.desk.connect, name, agent, offer)
+    async def _begin(
+        self, session: HttpSession, connect: Connect, name: str | None, agent: str, offer: str
+    ) -> str:
+        if self.grant is not None and self.grant.role == "viewer":
+            raise Problem(403, VIEW_ONLY, "not_allowed")
+        return await session.publish(connect, name, agent, offer)
 
 
 class WhepEndpoint(WhipEndpoint):
@@ -163,8 +171,10 @@ class WhepEndpoint(WhipEndpoint):
 
     head = get
 
-    async def _begin(self, session: HttpSession, name: str | None, agent: str, offer: str) -> str:
-        return await session.watch(self.desk.connect, name, agent, offer)
+    async def _begin(
+        self, session: HttpSession, connect: Connect, name: str | None, agent: str, offer: str
+    ) -> str:
+        return await session.watch(connect, name, agent, offer)
 
 
 class SessionHandler(_Handler):

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 
 HERE = Path(__file__).parent
-STYLES = ("base.css", "publisher.css", "viewer.css")
+STYLES = ("base.css", "publisher.css", "viewer.css", "doctor.css")
 
 _IMPORT = re.compile(r'^import\s*\{([^}]*)\}\s*from\s*"\./([\w.]+)";\n', re.MULTILINE)
 _OTHER_IMPORT = re.compile(r"^(import\b.*|export\s*[{*].*)$", re.MULTILINE)
@@ -43,15 +43,15 @@ def style() -> str:
 
 
 @cache
-def page() -> str:
-    """The text of the stand-alone page, which runs the entries ``entry_page_*.js``."""
-    return (HERE / "page.html").read_text("utf-8")
-
-
-@cache
-def page_style() -> str:
-    """The text of the page's own style sheet, which goes after `style`."""
-    return _squeezed((HERE / "css" / "page.css").read_text("utf-8"))
+def files() -> dict[str, tuple[str, str]]:
+    """The files of the stand-alone page by name, as type and text; the page itself has an empty name."""
+    return {
+        "": ("text/html", (HERE / "page.html").read_text("utf-8")),
+        "page.js": ("text/javascript", module("entry_page.js")),
+        "publisher.js": ("text/javascript", module("entry_page_publisher.js")),
+        "viewer.js": ("text/javascript", module("entry_page_viewer.js")),
+        "page.css": ("text/css", style() + _squeezed((HERE / "css" / "page.css").read_text("utf-8"))),
+    }
 
 
 def join(entry: str, files: dict[str, str]) -> str:

@@ -4,9 +4,18 @@
 import { Publisher } from "./publisher.js";
 import { renderPublisher } from "./publisher_view.js";
 import { clientOfServer } from "./socket.js";
+import { Notice } from "./ui.js";
+
+const PLAIN = {
+  tone: /** @type {"warn"} */ ("warn"),
+  title: "This page may use no camera, microphone or screen.",
+  text:
+    "It came over plain http from another machine, and browsers capture only on secure pages: https, or localhost. " +
+    "You can watch, and send the test pattern.",
+};
 
 const asked = new URLSearchParams(location.search);
-const source = asked.get("source") ?? "";
+const source = asked.get("source") ?? (isSecureContext ? "camera" : "pattern");
 const publisher = new Publisher(clientOfServer("participant", asked.get("name")), {
   source: ["camera", "screen", "pattern"].includes(source) ? source : "camera",
   simulcast: true,
@@ -20,4 +29,9 @@ nameField.addEventListener("input", () => {
 publisher.client.observe(() => {
   nameField.disabled = publisher.running;
 });
-renderPublisher(publisher, /** @type {HTMLElement} */ (document.getElementById("publisher")));
+const card = /** @type {HTMLElement} */ (document.getElementById("publisher"));
+const remark = new Notice();
+remark.show(isSecureContext ? null : PLAIN);
+remark.element.classList.add("rtclab-page-notice");
+renderPublisher(publisher, card);
+card.querySelector(".rtclab-status")?.after(remark.element);

@@ -7,6 +7,8 @@
  */
 
 import { RoomClient } from "./client.js";
+import { linkOf } from "./link.js";
+import { RoomError } from "./requests.js";
 
 const FIRST_RETRY_MS = 250;
 const LONGEST_RETRY_MS = 4000;
@@ -134,7 +136,7 @@ export function clientOfServer(role, name) {
   const url = new URL("signaling", location.href);
   url.protocol = url.protocol.replace("http", "ws");
   url.hash = "";
-  const token = new URLSearchParams(location.hash.slice(1)).get("token");
+  const { token } = linkOf(location.hash);
   url.search = token ? `?token=${encodeURIComponent(token)}` : "";
   const socket = new RoomSocket(url.href, "websocket", GIVE_UP_MS, {
     receive: (message) => client.receive(message),
@@ -151,8 +153,9 @@ export function clientOfServer(role, name) {
   /** A page is not told why its socket was refused; a request is. */
   async function askWhy() {
     const reply = await fetch(url.href.replace("ws", "http")).catch(() => null);
-    if (reply?.status !== 401 && reply?.status !== 403) return;
-    const { detail } = await reply.json();
-    client.fail(new Error(`The server lets nobody in like this: ${detail}. Open the address that it printed when it started.`));
+    if (reply === null || ![401, 403, 429].includes(reply.status)) return;
+    const { detail, code = "" } = await reply.json();
+    if (code.startsWith("share_")) client.fail(new RoomError(code, `${detail[0].toUpperCase()}${detail.slice(1)}.`));
+    else client.fail(new Error(`The server lets nobody in like this: ${detail}. Open the address that it printed when it started.`));
   }
 }

@@ -130,6 +130,9 @@ export class PhaseRow {
   }
 }
 
+/** How long the kernel may take to answer a request, in seconds, before people are told what it waits for. */
+const UNHEARD_AFTER_S = 2;
+
 /** @typedef {{tone: "info" | "warn" | "error", title?: string, text?: string}} NoticeContent */
 
 /** A sentence or two that a person should read; announced when it appears. */
@@ -177,6 +180,9 @@ export class StatusLine {
   }
 }
 
+/** Codes of what ends a visit and is no fault, in a word. @type {Record<string, string>} */
+const ENDS = { room_closed: "Closed", share_ended: "Ended", share_expired: "Ended", share_revoked: "Ended" };
+
 /**
  * How a client stands, in the words both widgets use.
  * @param {import("./client.js").RoomClient} client @param {number} now
@@ -193,17 +199,21 @@ export function describe(client, now, source) {
     };
   }
   if (client.failure) {
-    const ended = client.failure.code === "room_closed";
-    return { tone: ended ? "idle" : "error", word: ended ? "Closed" : "Failed", notice: { tone: ended ? "info" : "error", text: client.failure.message } };
+    const ended = client.failure.code in ENDS;
+    return { tone: ended ? "idle" : "error", word: ENDS[client.failure.code] ?? "Failed", notice: { tone: ended ? "info" : "error", text: client.failure.message } };
   }
   if (client.status === "idle") return { tone: "idle", word: "Off", notice: null };
   const stuck = phases.stuck(now);
   const waiting = phases.current !== null && phases.pausedAt === null;
+  const unheard = client.carrier.kind === "comm" && client.requests.waited(now) > UNHEARD_AFTER_S;
   /** @type {NoticeContent | null} */
   let notice = null;
-  if (stuck) {
-    const [title, text] = stuckAdvice(stuck, client.role, source, home);
-    notice = { tone: "warn", title, text };
+  const noRelay = phases.current === "ICE" ? (client.peer?.gathering.problem ?? null) : null;
+  if (noRelay) {
+    notice = { tone: "warn", title: noRelay.title, text: noRelay.text };
+  } else if (stuck || unheard) {
+    const [title, text] = stuckAdvice(unheard ? "signaling" : stuck, client.role, source, home);
+    notice = { tone: stuck ? "warn" : "info", title, text };
   } else if (client.link === "busy") {
     notice = {
       tone: "info",

@@ -3,6 +3,7 @@
 
 import { wayText } from "./architecture.js";
 import { clockNow } from "./requests.js";
+import { Routes } from "./routes.js";
 import { Tile } from "./tile.js";
 import { button, describe, h, Notice, PhaseRow, setText, StatusLine } from "./ui.js";
 
@@ -12,6 +13,7 @@ export function renderViewer(viewer, el) {
   const status = new StatusLine("Viewer");
   const notice = new Notice();
   const phases = new PhaseRow();
+  const routes = new Routes();
   const hear = button("Turn the sound on", () => viewer.allowSound(), { icons: ["sound"], text: true, primary: true });
   const again = button("Connect again", () => client.start(), { text: true });
   const empty = h("div", { class: "rtclab-empty" }, h("p", { class: "rtclab-empty-title" }), h("p"));
@@ -25,6 +27,7 @@ export function renderViewer(viewer, el) {
     grid,
     empty,
     phases.element,
+    routes.element,
   );
   /** @type {Map<string, Tile>} */
   const tiles = new Map();
@@ -41,8 +44,9 @@ export function renderViewer(viewer, el) {
     root.dataset.status = state.word.toLowerCase();
     notice.show(state.notice);
     phases.update(client.phases, now);
+    routes.update(client);
     hear.hidden = !viewer.soundBlocked;
-    again.hidden = client.status !== "closed" || client.link === "gone" || client.failure?.code === "room_closed";
+    again.hidden = client.status !== "closed" || client.link === "gone" || /^(room_closed|share_(?!rate))/.test(client.failure?.code ?? "");
     const scenes = client.status === "closed" ? [] : viewer.scenes;
     for (const [key, tile] of tiles) {
       if (scenes.some((scene) => scene.key === key)) continue;

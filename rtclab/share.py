@@ -1,0 +1,267 @@
+"""Share links: how people without the notebook come into a room, by a phone or a second laptop.
+
+A link leads to a small page and carries a token of `rtclab.signaling.shares` behind its ``#``, which no
+browser sends to a server by itself, so that it stands in no log. The page comes through the Jupyter server,
+where the kernel has one that knows rtclab, or from a port of the kernel's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import html
+import math
+import re
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from .errors import RtclabError
+from .signaling.shares import Grant, Ticket, granted
+from .signaling.web import ShareAccess
+from .web_server import WebServer, bind, shown_host
+
+if TYPE_CHECKING:
+    from .engine import Engine
+    from .signaling.carrier import Carrier, Connect, Endpoint
+    from .signaling.server import SignalingServer
+
+_PART = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])")
+_LISTEN = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[^:\[\]]*):(?P<port>\d{1,5})")
+
+UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+NO_WAY: Final = (
+    "there is no Jupyter server with rtclab's extension to lead through; "
+    'open a port of the kernel\'s own, for instance room.share(listen="0.0.0.0:8090")'
+)
+ROLES: Final = {"viewer": "to watch", "participant": "to watch and to publish"}
+
+_CARD = """<div style="display:flex;flex-wrap:wrap;gap:12px 16px;align-items:center;max-width:640px;\
+border:1px solid #8b91994d;border-radius:4px;padding:12px 14px;font-family:system-ui,sans-serif;\
+font-size:13px;line-height:1.5">
+<div style="flex:none;background:#fff;border-radius:4px;line-height:0">{code}</div>
+<div style="flex:1 1 260px;min-width:0"><strong>A link {what}</strong><br>
+<a href="{url}" target="_blank" rel="noopener noreferrer" style="overflow-wrap:anywhere">{url}</a><br>
+{end}<br><span style="opacity:.75">{note}</span></div></div>"""
+
+
+class Share:
+    """A link into a room; `Room.share` makes it.
+
+    Displayed in a notebook it shows the link, a QR code of it, and when it ends.
+    """
+
+    def __init__(self, room: Sharing, ticket: Ticket, address: Callable[[], str]) -> None:
+        self._room = room
+        self._ticket = ticket
+        self._address = address
+
+    @property
+    def id(self) -> str:
+        """Names the share; no secret."""
+        return self._ticket.grant.share
+
+    @property
+    def role(self) -> str:
+        """``"viewer"`` or ``"participant"``."""
+        return self._ticket.grant.role
+
+    @property
+    def url(self) -> str:
+        """The link. Whoever has it may use it, so show it to nobody else."""
+        return f"{self._address()}#token={self._ticket.token}"
+
+    @property
+    def expires_at(self) -> datetime.datetime:
+        """When it ends, in the time zone of this machine."""
+        return datetime.datetime.fromtimestamp(self._ticket.expires_at).astimezone()
+
+    @property
+    def live(self) -> bool:
+        """Whether it lets people in: it was not revoked and has not expired, and the room is open."""
+        return self in self._room.shares
+
+    @property
+    def people(self) -> list[str]:
+        """Names of those who are in the room by it now."""
+        return self._room._people(self.id)
+
+    def revoke(self) -> None:
+        """End it now, for those who are in the room by it, too. Revoking twice does nothing."""
+        self._room._revoke(self.id)
+
+    def __repr__(self) -> str:
+        return f"<Share {self.id} {ROLES[self.role]}, {self._end()}>"
+
+    def _end(self) -> str:
+        if not self.live:
+            return "ended"
+        left = self._ticket.expires_at - time.time()
+        at = self.expires_at
+        day = "%H:%M" if at.date() == datetime.datetime.now().astimezone().date() else "%Y-%m-%d %H:%M"
+        return f"ends at {at.strftime(day)} (in {_about(left)})"
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        return {"text/plain": repr(self), "text/html": self._repr_html_()}
+
+    def _repr_html_(self) -> str:
+        import segno  # its tables take a while, and few rooms are shared
+
+        end = self._end()
+        if not self.live:
+            return f"<div>This link {ROLES[self.role]} has ended.</div>"
+        code = segno.make(self.url, error="m", micro=False)
+        people = self._ticket.grant.at_once
+        notes = [] if people is None else [f"For {people} at once." if people > 1 else "For one at a time."]
+        if re.match(r"https?://(localhost|127\.|\[::1\])", self.url):
+            notes.append("This address leads here only from this machine.")
+        notes.append("Whoever has the link may use it; end it by <code>.revoke()</code>.")
+        return _CARD.format(
+            code=code.svg_inline(scale=3, border=4, dark="#000", light="#fff", title="QR code of the link"),
+            what=ROLES[self.role],
+            url=html.escape(self.url),
+            end=f"It {end}.",
+            note=" ".join(notes),
+        )
+
+
+class Sharing:
+    """What a `rtclab.Room` can do about share links."""
+
+    _engine: Engine
+    _server: SignalingServer
+    _links: dict[str, Share]
+    _doors: dict[str, WebServer]  # by what they were asked to listen on
+
+    if TYPE_CHECKING:
+
+        @property
+        def server_path(self) -> str | None: ...
+        @property
+        def closed(self) -> bool: ...
+        @property
+        def host_candidates(self) -> list[str]: ...
+        def connect(self, carrier: Carrier, grant: Grant | None = None) -> Endpoint: ...
+        def _read(self, function: Any) -> Any: ...
+        def _check_open(self) -> None: ...
+
+    def share(
+        self,
+        role: str = "viewer",
+        expires: str | float | datetime.timedelta = "1h",
+        listen: str | None = None,
+        uses: int | None = None,
+    ) -> Share:
+        """Make a link by which people come into this room without the notebook, for instance by phone.
+
+        Parameters
+        ----------
+        role : {"viewer", "participant"}
+            A viewer watches and can do nothing else.
+        expires : str, float or datetime.timedelta
+            How long it lasts: ``"90s"``, ``"15m"``, ``"1h"``, ``"2d"``, ``"1h30m"``, or seconds.
+        listen : str, optional
+            A TCP port of the kernel's own, for instance ``"0.0.0.0:8090"`` for every network of this machine;
+            it stays open until the room closes. By default the link leads through the Jupyter server.
+        uses : int, optional
+            How many may be in the room by it at once.
+
+        Returns
+        -------
+        Share
+            Its `Share.url` is the link; displayed, it shows a QR code, too.
+
+        Raises
+        ------
+        rtclab.errors.RtclabError
+            There is no Jupyter server to go through, or the address cannot be listened on.
+        ValueError
+            An argument is none.
+
+        Examples
+        --------
+        >>> room.share(expires="15m", listen="0.0.0.0:8090")    # doctest: +SKIP
+        """
+        self._check_open()
+        shares = self._server.guests.shares
+        lasts_s = seconds_of(expires)
+        address = self._jupyter_address if listen is None else self._own_address(listen)
+        address()  # it may not be there
+        ticket = self._read(lambda: shares.open(role, lasts_s, time.time(), uses))
+        share = self._links[ticket.grant.share] = Share(self, ticket, address)
+        return share
+
+    @property
+    def shares(self) -> list[Share]:
+        """Every share that is live, oldest first; `Share.revoke` ends one."""
+        if self.closed:
+            return []
+        live = self._read(lambda: {ticket.grant.share for ticket in self._server.guests.shares.live})
+        self._links = {id: share for id, share in self._links.items() if id in live}
+        return list(self._links.values())
+
+    def _own_address(self, listen: str) -> Callable[[], str]:
+        """Open a port, unless it is open, and return what tells its address."""
+        match = _LISTEN.fullmatch(listen)
+        if match is None or int(match["port"]) > 65535:
+            raise ValueError(f'listen must be an address and a port, as "0.0.0.0:8090", not {listen!r}')
+        host = match["host"].strip("[]")
+        door = self._doors.get(listen)
+        if door is None:
+            try:
+                sockets = bind(host, int(match["port"]))
+            except OSError as error:
+                raise RtclabError(
+                    f"the room cannot listen on {listen} ({error.strerror or error}); "
+                    "choose another port, or 0 for a free one"
+                ) from None
+            door = WebServer(self.connect, sockets, ShareAccess(self._server.guests.shares, time.time))
+            self._engine.run(door.start())
+            self._doors[listen] = door
+        url = f"http://{shown_host(host, self.host_candidates)}:{door.port}/"
+        return lambda: url
+
+    def _jupyter_address(self) -> str:
+        raise RtclabError(NO_WAY)
+
+    def _admit(self, token: str, address: str) -> Connect:
+        """Let somebody in who comes through the Jupyter server."""
+        grant = self._server.guests.shares.admit(token, time.time(), address)
+        return granted(self._server.connect, grant)
+
+    def _people(self, share: str) -> list[str]:
+        names = self._read(lambda: [member.name for member in self._server.guests.members(share)])
+        return list(names)
+
+    def _revoke(self, share: str) -> None:
+        self._read(lambda: self._server.guests.revoke(share))
+
+    async def _close_doors(self) -> None:
+        await asyncio.gather(*(door.stop() for door in self._doors.values()))
+        self._doors.clear()
+
+
+def seconds_of(duration: str | float | datetime.timedelta) -> float:
+    """Seconds of a duration as people write it.
+
+    Raises
+    ------
+    ValueError
+        It is none.
+    """
+    if isinstance(duration, datetime.timedelta):
+        return duration.total_seconds()
+    if isinstance(duration, str):
+        parts = _PART.findall(duration)
+        if parts and "".join(f"{number}{unit}" for number, unit in parts) == duration.replace(" ", ""):
+            return sum(float(number) * UNITS[unit] for number, unit in parts)
+    elif not isinstance(duration, bool) and isinstance(duration, int | float) and math.isfinite(duration):
+        return float(duration)
+    raise ValueError(f'a duration is "90s", "15m", "1h30m" or "2d", or seconds, not {duration!r}')
+
+
+def _about(seconds: float) -> str:
+    for unit, size in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(0.0, seconds):.0f} s"

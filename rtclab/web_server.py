@@ -1,0 +1,132 @@
+"""The HTTP side of a room on a TCP port of its own: a page, WHIP, WHEP, and signaling over a WebSocket.
+
+Tornado runs on the engine's loop, where the room is, so an offer is answered without a change of threads. Who
+is let in is for an `rtclab.signaling.web.Access` to say; the files of the page hold no secret.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import socket
+from collections.abc import Sequence
+from typing import Any, Final
+
+import tornado.netutil
+from tornado.httpserver import HTTPServer
+from tornado.web import Application
+
+from .signaling.carrier import ConnectGuest
+from .signaling.web import Access, NothingHere, ProblemHandler
+from .signaling.websocket import SocketHub
+from .signaling.whip import WhipDesk
+from .widgets import bundle
+
+CLOSE_TIMEOUT: Final = 5.0
+IDLE_S: Final = 60.0  # how long a connection may be kept without a request
+BODY_S: Final = 30.0  # how long a request's body may take
+# what a page of ours needs: its own scripts, a preview of what it captures, a WebSocket to where it came from
+POLICY: Final = (
+    "default-src 'self'; img-src 'self' data:; media-src 'self' blob: mediastream:; "
+    "connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+)
+
+
+def bind(host: str, port: int) -> list[socket.socket]:
+    """Sockets that listen on an address.
+
+    Raises
+    ------
+    OSError
+        It cannot be listened on.
+    """
+    return tornado.netutil.bind_sockets(port, host)
+
+
+class WebServer:
+    """What a room shows over HTTP.
+
+    Parameters
+    ----------
+    connect : callable
+        The room's side of a carrier, see `rtclab.signaling.carrier`.
+    sockets : list of socket.socket
+        Where to listen, see `bind`.
+    access : Access
+        Who is let in.
+    """
+
+    def __init__(self, connect: ConnectGuest, sockets: list[socket.socket], access: Access) -> None:
+        self.port: int = sockets[0].getsockname()[1]
+        self.access = access
+        self.desk = WhipDesk(connect)
+        self.hub = SocketHub(connect)
+        self._sockets = sockets
+        self._http: HTTPServer | None = None
+
+    def routes(self) -> list[Any]:
+        """Rules for a `tornado.web.Application`."""
+        files = [
+            (f"/{name}", PageFile, {"text": text, "kind": kind})
+            for name, (kind, text) in bundle.files().items()
+        ]
+        return [*self.desk.routes(self.access), self.hub.route("/signaling", self.access), *files]
+
+    async def start(self) -> None:
+        """Begin to answer; on the engine's loop."""
+        application = Application(
+            self.routes(),
+            default_handler_class=NothingHere,
+            default_handler_args={"access": self.access},
+            log_function=lambda handler: None,
+        )
+        self._http = HTTPServer(application, idle_connection_timeout=IDLE_S, body_timeout=BODY_S)
+        self._http.add_sockets(self._sockets)
+
+    async def stop(self) -> None:
+        """Stop to answer; ends what came over HTTP and frees the port."""
+        if self._http is None:
+            for bound in self._sockets:
+                bound.close()
+            return
+        self._http.stop()
+        self.desk.close()
+        self.hub.close()
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._http.close_all_connections(), CLOSE_TIMEOUT)
+
+
+class PageFile(ProblemHandler):
+    """A file of the page; nothing in it is secret."""
+
+    def initialize(self, text: str, kind: str) -> None:
+        self.text, self.kind = text, kind
+
+    def get(self) -> None:
+        """The file."""
+        self.set_header("Content-Type", f"{self.kind}; charset=utf-8")
+        self.set_header("Content-Security-Policy", POLICY)
+        self.set_header("X-Content-Type-Options", "nosniff")
+        self.set_header("Referrer-Policy", "no-referrer")
+        self.set_header("Cache-Control", "no-cache")
+        self.finish(self.text)
+
+    head = get
+
+
+def shown_host(host: str, candidates: Sequence[str]) -> str:
+    """The host that goes into URLs: for a wildcard, an address at which other machines reach this one.
+
+    Parameters
+    ----------
+    host : str
+        What is listened on.
+    candidates : sequence of str
+        The room's ICE candidates.
+    """
+    if host in ("", "0.0.0.0", "::"):
+        addresses = [candidate.split()[4] for candidate in candidates]
+        outside = [address for address in addresses if not ipaddress.ip_address(address).is_loopback]
+        host = next(iter([*outside, *addresses]), "127.0.0.1")
+    return f"[{host}]" if ":" in host else host
