@@ -42,6 +42,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "_jupyter_server_extension_points": "jupyter",
     "Architecture": "forwarding.architecture",
     "Comparison": "comparison",
     "File": "peers",

@@ -1,11 +1,13 @@
 """``rtclab lab``: JupyterLab on the notebooks, from a checkout or from an installed wheel.
 
 Nothing leaves the machine unasked: JupyterLab's news, update check and extension catalogue are off, the first
-two as defaults (``lab_config/``) that a person's own settings override.
+two as defaults (``lab_config/``) that a person's own settings override. The server extension is on, even where
+the installation did not enable it.
 """
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import shutil
@@ -72,6 +74,18 @@ def lab_arguments(folder: Path, port: int | None, open_browser: bool, root: bool
     return arguments
 
 
+def extension_problem() -> str | None:
+    """Why JupyterLab cannot load the server extension, and what that means; None if it can."""
+    try:
+        importlib.import_module("rtclab.jupyter.extension")
+    except ImportError as error:
+        return (
+            f"the server extension cannot be loaded ({error}), so rooms are reached by comm only, which waits "
+            "while a cell runs. Put it right with: pip install -U 'rtclab[lab]'"
+        )
+    return None
+
+
 def lab(folder: Path | None = None, port: int | None = None, open_browser: bool = True) -> None:
     """Run JupyterLab on the notebooks until it is stopped.
 
@@ -97,6 +111,9 @@ def lab(folder: Path | None = None, port: int | None = None, open_browser: bool 
     )
     from jupyterlab.labapp import main
 
+    problem = extension_problem()
+    if problem is not None:
+        sys.stderr.write(f"rtclab: {problem}\n")
     root = hasattr(os, "geteuid") and os.geteuid() == 0
     place = workplace(folder)
     sys.stderr.write(f"rtclab: JupyterLab opens {place / FIRST}; stop it with Ctrl+C.\n")

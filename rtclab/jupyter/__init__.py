@@ -16,12 +16,12 @@ from __future__ import annotations
 
 from typing import Any
 
-EXTENSION = "rtclab.jupyter"
+EXTENSION = "rtclab"  # what Jupyter calls it
 
 
 def _jupyter_server_extension_points() -> list[dict[str, str]]:
     """Where Jupyter Server finds the extension."""
-    return [{"module": EXTENSION}]
+    return [{"module": __name__}]
 
 
 def _load_jupyter_server_extension(serverapp: Any) -> None:

@@ -39,7 +39,7 @@ RESPONSE_HEADERS: Final = (
     "Accept-Post",
     "Allow",
     "Content-Type",
-    "ETag",
+    "Etag",  # as Tornado spells it
     "Link",
     "Location",
     "Retry-After",

@@ -19,13 +19,15 @@ from .registry import End, Refused, Registry, StreamSocket
 
 AUTH_RESOURCE: Final = "rtclab:rooms"
 MAX_BODY: Final = 256 * 1024  # bytes; the room says what is too long for it
-PING_MS: Final = 10_000  # a page that is lost without a word makes room for its next connection
+PING_S: Final = 10.0  # a page that is lost without a word makes room for its next connection
 
 
 class BrowserSocket(WebSocketMixin, End, JupyterHandler):
     """A browser's end of a stream."""
 
     auth_resource = AUTH_RESOURCE
+    ping_interval = PING_S
+    ping_timeout = PING_S
 
     def __init__(self, application: Application, request: HTTPServerRequest, **kwargs: Any) -> None:
         self._kernels_end: StreamSocket | None = None
@@ -36,11 +38,6 @@ class BrowserSocket(WebSocketMixin, End, JupyterHandler):
 
     def set_default_headers(self) -> None:
         """None: they make no sense for a WebSocket."""
-
-    @property
-    def ping_interval(self) -> int:
-        """Milliseconds between pings; 0 if the server's settings say so."""
-        return min(PING_MS, int(super().ping_interval))
 
     async def splice(self, room: str, kind: str, token: str | None = None) -> None:
         """Accept the socket once the kernel has taken it in; returns at its end.
@@ -63,9 +60,8 @@ class BrowserSocket(WebSocketMixin, End, JupyterHandler):
                 far.close(GOING_AWAY, "the browser is gone")
 
     def open(self, *args: str) -> None:
-        """Join the two ends."""
+        """Join the two ends; that of the mixin would ping by its own rules."""
         assert self._kernels_end is not None
-        super().open()
         self.set_nodelay(True)
         self.join(self._kernels_end)
 

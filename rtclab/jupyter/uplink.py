@@ -286,13 +286,13 @@ _uplink: Uplink | None = None
 def get_uplink() -> Uplink | None:
     """The uplink of this process's engine, made when first asked for; None outside a Jupyter kernel."""
     global _uplink
-    pid = parent_pid()
-    if pid is None:
+    if parent_pid() is None:
         return None
     engine = get_engine()
     if _uplink is None or _uplink.engine is not engine:
-        folder = runtime_folder()
-        _uplink = Uplink(engine, lambda former: find_server(folder, pid, former), kernel_id())
+        _uplink = Uplink(
+            engine, lambda former: find_server(runtime_folder(), parent_pid(), former), kernel_id()
+        )
     return _uplink
 
 

@@ -1,0 +1,33 @@
+"""A Jupyter server for all tests of this folder, and rooms that find it as those of its kernels do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+import rtclab
+from jupyter_tools import JupyterServer
+
+
+@pytest.fixture(scope="session")
+def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServer]:
+    """A Jupyter server with the extension, below a base URL."""
+    server = JupyterServer(tmp_path_factory.mktemp("jupyter"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def as_kernel(jupyter: JupyterServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This process looks like one of the server's kernels."""
+    monkeypatch.setenv("JPY_PARENT_PID", str(jupyter.pid))
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(jupyter.runtime))
+
+
+@pytest.fixture
+def room(as_kernel: None) -> Iterator[rtclab.Room]:
+    """A room that is registered."""
+    with rtclab.Room() as room:
+        assert room.server_path is not None
+        yield room

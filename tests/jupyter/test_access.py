@@ -1,0 +1,106 @@
+"""Who reaches a room through the Jupyter server: whoever Jupyter lets in, and a kernel with its key."""
+
+from __future__ import annotations
+
+import json
+import stat
+
+import pytest
+
+import rtclab
+from http_tools import SDP, SENDING
+from jupyter_tools import AUTHORIZED, BASE, TOKEN, JupyterServer, Socket, refusal
+from rtclab.jupyter.record import find_server, key_path
+
+NOBODY: dict[str, str] = {}
+STRANGERS = [NOBODY, {"Authorization": "token guess"}, {"Cookie": "_xsrf=guess"}]
+ENGINE = "rtclab/engine"
+
+
+def path_of(room: rtclab.Room) -> str:
+    assert room.server_path is not None
+    return room.server_path
+
+
+@pytest.mark.parametrize("headers", STRANGERS, ids=str)
+def test_without_a_login_nothing_answers(
+    jupyter: JupyterServer, room: rtclab.Room, headers: dict[str, str]
+) -> None:
+    path = path_of(room)
+    for place in (f"{path}/signaling", "rtclab/rooms/nowhere/signaling"):
+        assert refusal(jupyter, place, headers) == 403
+    for method, place in (
+        ("GET", "rtclab/rooms"),
+        ("GET", f"{path}/signaling"),
+        ("POST", f"{path}/whip"),
+        ("GET", f"{path}/whep"),
+        ("DELETE", f"{path}/sessions/x"),
+    ):
+        assert jupyter.ask(method, place, headers=headers).status == 403
+    assert not room.participants
+
+
+def test_a_browser_that_has_logged_in_takes_part_from_its_own_origin(
+    jupyter: JupyterServer, room: rtclab.Room
+) -> None:
+    own = {**jupyter.log_in(), "Origin": f"http://127.0.0.1:{jupyter.port}"}
+    assert Socket(jupyter, f"{path_of(room)}/signaling", own).join()["type"] == "welcome"
+    [participant] = room.participants
+    assert participant.carrier == "server"
+
+
+def test_another_origin_is_refused(jupyter: JupyterServer, room: rtclab.Room) -> None:
+    foreign = {**jupyter.log_in(), "Origin": "https://elsewhere.example"}
+    assert refusal(jupyter, f"{path_of(room)}/signaling", foreign) == 403
+    assert jupyter.ask("GET", "rtclab/rooms", headers=foreign).status == 404  # as all of Jupyter's interfaces
+    assert jupyter.ask("POST", f"{path_of(room)}/whip", SENDING, {**foreign, **SDP}).status in (403, 404)
+    assert not room.participants
+
+
+def test_a_page_needs_its_xsrf_token_to_change_anything(jupyter: JupyterServer, room: rtclab.Room) -> None:
+    cookies = jupyter.log_in()
+    address = f"{path_of(room)}/whip/ada"
+    assert jupyter.ask("POST", address, SENDING, {**cookies, **SDP}).status == 403
+    [xsrf] = [part[6:] for part in cookies["Cookie"].split("; ") if part.startswith("_xsrf=")]
+    begun = jupyter.ask("POST", address, SENDING, {**cookies, **SDP, "X-XSRFToken": xsrf})
+    assert begun.status == 201
+    assert jupyter.ask("DELETE", begun.headers["Location"], headers=cookies).status == 403
+    assert [participant.name for participant in room.participants] == ["ada"]
+
+
+def test_only_a_kernel_registers_rooms(jupyter: JupyterServer) -> None:
+    server = find_server(jupyter.runtime, jupyter.pid)
+    assert server is not None
+    key = {"Authorization": f"Bearer {server.key}"}
+    cookies = jupyter.log_in()
+    for headers in (*STRANGERS, AUTHORIZED, cookies, {**key, "Origin": f"http://127.0.0.1:{jupyter.port}"}):
+        assert refusal(jupyter, ENGINE, headers) == 403
+        assert refusal(jupyter, f"{ENGINE}/stream", headers) == 403
+    Socket(jupyter, ENGINE, key).close()
+
+
+def test_the_key_opens_nothing_else_and_is_its_users_own(jupyter: JupyterServer) -> None:
+    path = key_path(jupyter.runtime, jupyter.pid)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    key = json.loads(path.read_text())["key"]
+    assert jupyter.ask("GET", "rtclab/rooms", headers={"Authorization": f"token {key}"}).status == 403
+    assert jupyter.ask("GET", "api/kernels", headers={"Authorization": f"Bearer {key}"}).status == 403
+
+
+def test_no_secret_is_shown(jupyter: JupyterServer, room: rtclab.Room) -> None:
+    server = find_server(jupyter.runtime, jupyter.pid)
+    assert server is not None
+    Socket(jupyter, f"{path_of(room)}/signaling").join()
+    shown = [
+        jupyter.ask("GET", "rtclab/rooms").body,
+        jupyter.ask("GET", "rtclab/rooms/nowhere/whip").body,
+        jupyter.ask("POST", f"{path_of(room)}/whip", "no offer", {**AUTHORIZED, **SDP}).body,
+        repr(server),
+        repr(room),
+        repr(list(room.signaling)),
+        jupyter.log,
+    ]
+    assert BASE in jupyter.log
+    for text in shown:
+        assert TOKEN not in text
+        assert server.key not in text

@@ -1,0 +1,94 @@
+"""What is asked of rooms by HTTP through the Jupyter server: the list, WHIP and WHEP."""
+
+from __future__ import annotations
+
+import pytest
+
+import rtclab
+from http_tools import FRAGMENT, RECEIVING, SDP, SENDING, wait_until
+from jupyter_tools import AUTHORIZED, BASE, JupyterServer
+
+
+def test_rooms_are_listed_for_as_long_as_they_are_open(jupyter: JupyterServer, as_kernel: None) -> None:
+    with rtclab.Room("first") as first, rtclab.Room("second") as second:
+        paths = {"first": f"rtclab/rooms/{first.id}", "second": f"rtclab/rooms/{second.id}"}
+        wait_until(lambda: {room["name"]: room["path"] for room in jupyter.rooms()} == paths)
+        assert second.server_path == f"rtclab/rooms/{second.id}"
+        first.close()
+        assert first.server_path is None
+        wait_until(lambda: [room["name"] for room in jupyter.rooms()] == ["second"])
+    wait_until(lambda: not jupyter.rooms())
+
+
+def test_without_a_jupyter_server_a_room_is_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("JPY_PARENT_PID", raising=False)
+    with rtclab.Room() as room:
+        assert room.server_path is None
+        assert room.publisher().server == ""
+
+
+def test_widgets_know_where_their_room_is(jupyter: JupyterServer, as_kernel: None) -> None:
+    with rtclab.Room() as room:
+        widgets = [room.publisher(), room.viewer()]
+        assert {widget.server for widget in widgets} == {room.server_path}
+
+
+def test_a_whip_session_from_begin_to_end(jupyter: JupyterServer, room: rtclab.Room) -> None:
+    begun = jupyter.ask("POST", f"{room.server_path}/whip/ada", SENDING, {**AUTHORIZED, **SDP})
+    assert begun.status == 201
+    assert begun.headers["Content-Type"] == "application/sdp"
+    assert begun.body.startswith("v=0")
+    session = begun.headers["Location"]
+    assert session.startswith(f"{BASE}rtclab/rooms/{room.id}/sessions/")
+    assert [(member.name, member.carrier) for member in room.participants] == [("ada", "http")]
+
+    ufrag = next(line for line in SENDING.splitlines() if line.startswith("a=ice-ufrag"))
+    pwd = next(line for line in SENDING.splitlines() if line.startswith("a=ice-pwd"))
+    fragment = f"{ufrag}\r\n{pwd}\r\nm=audio 9 RTP/AVP 0\r\na=mid:0\r\na=end-of-candidates\r\n"
+    headers = {**AUTHORIZED, **FRAGMENT, "If-Match": begun.headers["ETag"]}
+    assert jupyter.ask("PATCH", session, fragment, headers).status == 204
+    assert jupyter.ask("PATCH", session, fragment, {**headers, "If-Match": '"other"'}).status == 412
+
+    assert jupyter.ask("DELETE", session).status == 200
+    assert not room.participants
+    assert jupyter.ask("DELETE", session).status == 404
+
+
+def test_whep_says_what_the_room_says(jupyter: JupyterServer, room: rtclab.Room) -> None:
+    refused = jupyter.ask("POST", f"{room.server_path}/whep", RECEIVING, {**AUTHORIZED, **SDP})
+    assert (refused.status, refused.json["code"]) == (409, "nothing_live")
+    assert refused.headers["Retry-After"] == "2"
+    jupyter.ask("POST", f"{room.server_path}/whip/ada", SENDING, {**AUTHORIZED, **SDP})
+    begun = jupyter.ask("POST", f"{room.server_path}/whep/ada", RECEIVING, {**AUTHORIZED, **SDP})
+    assert begun.status == 201
+    room.close()
+    wait_until(lambda: not jupyter.rooms())
+    assert jupyter.ask("GET", begun.headers["Location"]).status == 404
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "headers", "status"),
+    [
+        ("POST", "whip", "v=0", {}, 415),
+        ("POST", "whip", "v=0", SDP, 400),
+        ("POST", "whip", "x" * 200_000, SDP, 413),
+        ("POST", "whip", "x" * 300_000, SDP, 413),
+        ("PUT", "whip", None, {}, 405),
+        ("GET", "whip", None, {}, 204),
+        ("HEAD", "whep", None, {}, 200),
+        ("GET", "sessions/none", None, {}, 404),
+        ("GET", "elsewhere", None, {}, 404),
+        ("GET", "signaling", None, {}, 426),
+    ],
+)
+def test_what_is_wrong_is_said(
+    jupyter: JupyterServer,
+    room: rtclab.Room,
+    method: str,
+    path: str,
+    body: str | None,
+    headers: dict[str, str],
+    status: int,
+) -> None:
+    reply = jupyter.ask(method, f"{room.server_path}/{path}", body, {**AUTHORIZED, **headers})
+    assert reply.status == status
