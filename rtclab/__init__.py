@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .participant import Layer, Participant, Track
     from .peers import File, Peer, RemoteTrack, TestPattern
     from .room import Room
+    from .signaling import ice_servers
 
 __version__ = "0.1.0"
 
@@ -38,6 +39,7 @@ __all__ = [
     "architecture",
     "compare",
     "errors",
+    "ice_servers",
     "measure",
 ]
 
@@ -57,12 +59,14 @@ _HOMES = {
     "compare": "comparison",
 }
 
+_MODULES = {"errors": "errors", "ice_servers": "signaling.ice_servers", "measure": "measure"}
+
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
-    if name in ("errors", "measure"):
-        return importlib.import_module(f".{name}", __name__)
+    if name in _MODULES:
+        return importlib.import_module(f".{_MODULES[name]}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

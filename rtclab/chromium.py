@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Mapping
 
+from . import apt
 from .errors import RtclabError
 
 VARIABLE = "RTCLAB_CHROMIUM"
@@ -22,24 +19,18 @@ APPLICATIONS = (
     "/Applications/Chromium.app/Contents/MacOS/Chromium",
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
 )
-INSTALL = (
-    ("apt-get", "update", "--quiet"),
-    ("apt-get", "install", "--yes", "--quiet", "--no-install-recommends", "chromium", "fonts-liberation"),
-)
+PACKAGES = ("chromium", "fonts-liberation")
 HOW_TO = (
     "Install it (Debian: apt-get install chromium; as root, `rtclab doctor --install-chromium` does that), "
     f"or set {VARIABLE} to the path of a Chromium or Chrome."
 )
-
-Which = Callable[[str], "str | None"]
-Run = Callable[[Sequence[str]], None]
 
 
 class ChromiumMissing(RtclabError):  # noqa: N818
     """No Chromium was found and none could be installed."""
 
 
-def find_chromium(environ: Mapping[str, str] = os.environ, which: Which = shutil.which) -> str | None:
+def find_chromium(environ: Mapping[str, str] = os.environ, which: apt.Which = shutil.which) -> str | None:
     """Path of the Chromium to use, or None.
 
     Raises
@@ -60,62 +51,28 @@ def find_chromium(environ: Mapping[str, str] = os.environ, which: Which = shutil
     return None
 
 
-def can_install(which: Which = shutil.which) -> bool:
-    """Whether `install_chromium` may work here: root, on a system with apt-get."""
-    return hasattr(os, "geteuid") and os.geteuid() == 0 and which("apt-get") is not None
-
-
 def ensure_chromium(
     environ: Mapping[str, str] = os.environ,
-    which: Which = shutil.which,
+    which: apt.Which = shutil.which,
     installable: bool | None = None,
-    run: Run | None = None,
+    run: apt.Run | None = None,
 ) -> str:
     """Path of the Chromium to use, installed first if need be and possible.
-
-    Runs that start at once install it once: the others wait for the first, then find it.
 
     Raises
     ------
     ChromiumMissing
         There is none, and it cannot be installed here or the installation failed.
     """
-    path = find_chromium(environ, which)
+    installable = apt.can_install(which) if installable is None else installable
+    try:
+        path = apt.ensure(lambda: find_chromium(environ, which), PACKAGES, installable, run)
+    except ChromiumMissing:
+        raise
+    except RtclabError as error:
+        raise ChromiumMissing(f"{HOW_TO} {error}") from None
     if path is not None:
         return path
-    if not (can_install(which) if installable is None else installable):
+    if not installable:
         raise ChromiumMissing(f"No Chromium was found. {HOW_TO}")
-    with _only_one():
-        path = find_chromium(environ, which)
-        if path is None:
-            for command in INSTALL:
-                (run or _run)(command)
-            path = find_chromium(environ, which)
-    if path is None:
-        raise ChromiumMissing(f"apt-get installed chromium, but no program of that name appeared. {HOW_TO}")
-    return path
-
-
-def _run(command: Sequence[str]) -> None:
-    environ = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    done = subprocess.run(
-        [command[0], "-o", "DPkg::Lock::Timeout=300", *command[1:]],
-        env=environ,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        last_lines = "\n".join(done.stdout.splitlines()[-5:])
-        raise ChromiumMissing(f"`{' '.join(command)}` failed. {HOW_TO}\n{last_lines}")
-
-
-@contextmanager
-def _only_one() -> Iterator[None]:
-    import fcntl  # only where apt-get is
-
-    with (Path(tempfile.gettempdir()) / "rtclab-chromium.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+    raise ChromiumMissing(f"apt-get installed chromium, but no program of that name appeared. {HOW_TO}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +20,8 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Error, Page, sync_playwright
 
 from jupyterlab_driver import LabServer, Notebook, start_lab, stop_lab
+from rtclab import apt
+from rtclab.bench.coturn import Coturn
 from rtclab.chromium import ensure_chromium
 
 # how long an example takes says more about the machine than about the code
@@ -77,6 +80,14 @@ def browser(chromium_path: str, pytestconfig: pytest.Config) -> Iterator[Browser
         asyncio._set_running_loop(loop)
         browser.close()
     del pytestconfig.stash[PLAYWRIGHT_LOOP]
+
+
+@pytest.fixture(scope="session")
+def coturn() -> Iterator[Coturn]:
+    """A TURN server on the loopback interface; as root on Debian it is installed first if there is none."""
+    apt.ensure(lambda: shutil.which("turnserver"), ("coturn",))
+    with Coturn() as server:
+        yield server
 
 
 class _BlankPage(BaseHTTPRequestHandler):

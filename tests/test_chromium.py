@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rtclab import chromium
+from rtclab import apt
 from rtclab.chromium import ChromiumMissing, ensure_chromium, find_chromium
 
 
@@ -35,7 +35,7 @@ class Machine:
 
 @pytest.fixture(autouse=True)
 def _own_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chromium.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(apt.tempfile, "gettempdir", lambda: str(tmp_path))
 
 
 def test_the_usual_names_are_found_in_order() -> None:
@@ -81,12 +81,13 @@ def test_an_installation_that_brings_nothing_is_an_error() -> None:
         ensure_chromium({}, machine.which, installable=True, run=machine.run)
 
 
-def test_a_command_that_fails_shows_its_last_words(tmp_path: Path) -> None:
+def test_a_command_that_fails_shows_its_last_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tool = tmp_path / "apt-get"
     tool.write_text('#!/bin/sh\necho "$DEBIAN_FRONTEND: no space left"\nexit 100\n')
     tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
     with pytest.raises(ChromiumMissing, match="noninteractive: no space left"):
-        chromium._run([str(tool), "update"])
+        ensure_chromium({}, on_path("apt-get"), installable=True)
 
 
 def test_runs_that_start_at_once_install_once() -> None:

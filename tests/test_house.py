@@ -33,7 +33,7 @@ FLOORS = [
     {"jupyter"},
     {"widgets"},
     {"room", "participant", "share", "web_server"},
-    {"cli", "bench", "comparison", "diagnosis", "chromium", "lab", "serve"},
+    {"cli", "bench", "comparison", "diagnosis", "apt", "chromium", "lab", "serve"},
 ]
 FLOOR_OF = {name: number for number, names in enumerate(FLOORS) for name in names}
 IMPURE = {"asyncio", "random", "select", "selectors", "socket", "threading", "time"}

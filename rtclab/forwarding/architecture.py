@@ -47,6 +47,11 @@ class Options:
         MCU: bits a second of the composite.
     layout : str or callable
         MCU: ``"grid"``, ``"speaker"``, ``"pip"``, or a function from participants to rectangles.
+
+    Raises
+    ------
+    ValueError
+        A number is none, or out of its range.
     """
 
     last_n: int | None = None
@@ -54,6 +59,23 @@ class Options:
     fps: int = 30
     bitrate: int = 1_500_000
     layout: str | Callable[..., Any] = "grid"
+
+    def __post_init__(self) -> None:
+        checked_last_n(self.last_n)
+        size = self.size
+        if len(size) != 2 or any(not isinstance(side, int) or side < 64 or side % 2 for side in size):
+            raise ValueError(f"size must be an even width and height of at least 64 pixels, not {size!r}")
+        for name in ("fps", "bitrate"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value <= 0:
+                raise ValueError(f"{name} must be a whole number above 0, not {value!r}")
+
+
+def checked_last_n(value: int | None) -> int | None:
+    """`Options.last_n`, if it can be one."""
+    if value is not None and (not isinstance(value, int) or value < 0):
+        raise ValueError(f"last_n must be a whole number from 0 on, or None for all, not {value!r}")
+    return value
 
 
 @dataclass(frozen=True)

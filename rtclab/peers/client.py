@@ -118,6 +118,9 @@ class Client:
         }
         welcome = await self._ask({"type": "join", "name": self._asked_name, **join})
         self.id, self.name = welcome["participant"]["id"], welcome["participant"]["name"]
+        ice = rtc.Ice(tuple(welcome["ice_servers"]), welcome["ice_transport_policy"])
+        rtc.use_servers(self._connection, ice)
+        self._mesh.ice = ice
         await self._set_tracks(welcome["tracks"])
 
     def figures(self) -> list[dict[str, Any]]:

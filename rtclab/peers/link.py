@@ -22,7 +22,7 @@ from typing import Any
 
 from aiortc import RTCPeerConnection
 
-from ..errors import NegotiationError
+from ..errors import RtclabError
 from . import rtc
 from .lines import Lines
 from .outlets import Spread
@@ -49,6 +49,8 @@ class Link:
         Sends ``(description, candidate, tracks)`` to the other.
     changed : callable
         Called when other tracks arrive than before.
+    ice : rtc.Ice
+        The servers to use.
     """
 
     def __init__(
@@ -57,8 +59,10 @@ class Link:
         polite: bool,
         say: Callable[[dict[str, Any] | None, dict[str, Any] | None, list[dict[str, str]]], None],
         changed: Callable[[], None],
+        ice: rtc.Ice = rtc.NO_SERVERS,
     ) -> None:
         self.name = name
+        self._ice = ice
         self.polite = polite
         self._say: Callable[..., None] = say
         self._changed = changed
@@ -140,7 +144,7 @@ class Link:
                 self._begin_anew("its negotiation failed")
 
     def _begin(self) -> None:
-        connection = self._connection = rtc.new_connection()
+        connection = self._connection = rtc.new_connection(self._ice)
         self._lines = Lines(connection, lambda: None)
         self._agreed = self.polite  # whether the other's offers count
         self._news = not self.polite
@@ -256,4 +260,4 @@ async def _close(connection: RTCPeerConnection, lines: Lines) -> None:
 
 
 def _surprising(error: Exception) -> bool:
-    return not isinstance(error, (NegotiationError, ConnectionError))
+    return not isinstance(error, (RtclabError, ConnectionError))

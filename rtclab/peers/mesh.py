@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from . import rtc
 from .link import Link
 from .outlets import Spread
 from .sinks import Inlet
@@ -27,11 +28,17 @@ class Mesh:
         Sends a message to the room, which passes it on.
     changed : callable
         Called when tracks arrive by another way than before.
+
+    Attributes
+    ----------
+    ice : rtc.Ice
+        The servers that new connections use.
     """
 
     def __init__(self, send: Callable[[dict[str, Any]], None], changed: Callable[[], None]) -> None:
         self._send = send
         self._changed = changed
+        self.ice = rtc.NO_SERVERS
         self._links: dict[str, Link] = {}
         self._spreads: dict[str, Spread] = {}
         self._leaving: set[asyncio.Task[None]] = set()
@@ -44,7 +51,7 @@ class Mesh:
             self._leave(self._links.pop(id), LINGER_S if not named else 0)
         for id, peer in named.items():
             if id not in self._links:
-                link = Link(peer["name"], bool(peer["polite"]), self._sayer(id), self._changed)
+                link = Link(peer["name"], bool(peer["polite"]), self._sayer(id), self._changed, self.ice)
                 self._links[id] = link
                 link.carry(self._spreads)
         if gone:

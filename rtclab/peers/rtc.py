@@ -1,24 +1,35 @@
 """Every seam into aiortc and aioice that headless peers need, in one place.
 
-A headless peer is a stock `RTCPeerConnection`. It needs help in six things, all of them private to aiortc
+A headless peer is a stock `RTCPeerConnection`. It needs help in seven things, all of them private to aiortc
 1.16 and aioice 0.13: candidates on the loopback interface (aioice leaves it out), routes for
 retransmissions when several m-lines share a payload type (aiortc routes RTX only when there is one), a
 keyframe after the source of a sender has changed, a receiver that forgets the half frame of its previous
-track and takes what comes before the answer that lets the next one in, bytes counted for each m-line, and
-what perfect negotiation takes (W3C webrtc-pc section 10.7; aiortc has no rollback, and lends an m-line of
+track and takes what comes before the answer that lets the next one in, bytes counted for each m-line, what
+became of a TURN server that gave no candidate (aioice keeps it for itself), and what perfect negotiation
+takes (W3C webrtc-pc section 10.7; aiortc has no rollback, and lends an m-line of
 ours that is not negotiated yet to the first remote one of its kind).
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
+import logging
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import aioice.ice
-from aiortc import RTCBundlePolicy, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc import (
+    RTCBundlePolicy,
+    RTCConfiguration,
+    RTCIceServer,
+    RTCIceTransportPolicy,
+    RTCPeerConnection,
+    RTCSessionDescription,
+)
 from aiortc import rtcrtpreceiver as receivers
 from aiortc.exceptions import InternalError, InvalidStateError, OperationError
 from aiortc.rtcdtlstransport import RTCDtlsTransport, RtpRouter
@@ -27,8 +38,10 @@ from aiortc.rtcrtpsender import RTCRtpSender
 from aiortc.rtcrtptransceiver import RTCRtpTransceiver
 from aiortc.sdp import candidate_from_sdp
 
-from ..errors import NegotiationError
+from ..errors import IceServerError, NegotiationError
 from ..rtp.packet import MalformedRtp, is_rtcp, parse_rtp
+from ..transport.servers import Policy, each
+from ..transport.turn import problem
 from .draining import drain_sockets
 
 UDP_IP_BYTES = 28
@@ -40,11 +53,29 @@ _NACK_GENERATOR = "_RTCRtpReceiver__nack_generator"
 _PENDING_OFFER = "_RTCPeerConnection__pendingLocalDescription"
 _CONNECT = "_RTCPeerConnection__connect"
 _REMOTE_ICE = "_RTCPeerConnection__remoteIce"
+_CONFIGURATION = "_RTCPeerConnection__configuration"
 _ICE_STARTED = "_RTCIceTransport__start"
 _SET_STATE = "_RTCPeerConnection__setSignalingState"
 _UNNAMED = "-"  # no m-line has this mid
 
-_gathering = contextvars.ContextVar("rtclab_gathering", default=False)
+log = logging.getLogger("rtclab.peers")
+
+
+@dataclass(frozen=True)
+class Ice:
+    """The STUN and TURN servers that a room wants used, as its welcome has them."""
+
+    servers: tuple[Mapping[str, Any], ...] = ()
+    policy: Policy = "all"
+
+
+NO_SERVERS = Ice()
+
+# While one of our own connections gathers: what has become of its TURN servers, None for those that have
+# not answered.
+_gathering: contextvars.ContextVar[dict[tuple[str, int], BaseException | None] | None] = (
+    contextvars.ContextVar("rtclab_gathering", default=None)
+)
 
 
 def _with_loopback(original: Callable[..., list[str]]) -> Callable[..., list[str]]:
@@ -52,7 +83,7 @@ def _with_loopback(original: Callable[..., list[str]]) -> Callable[..., list[str
 
     def get_host_addresses(use_ipv4: bool, use_ipv6: bool) -> list[str]:
         addresses: list[str] = original(use_ipv4, use_ipv6)
-        if _gathering.get():
+        if _gathering.get() is not None:
             loopback = [LOOPBACK_V4] * use_ipv4 + [LOOPBACK_V6] * use_ipv6
             addresses = loopback + [address for address in addresses if address not in loopback]
         return addresses
@@ -60,22 +91,91 @@ def _with_loopback(original: Callable[..., list[str]]) -> Callable[..., list[str
     return get_host_addresses
 
 
+def _with_reasons(original: Callable[..., Any]) -> Callable[..., Any]:
+    """The candidate of a TURN server, or a note of why there is none."""
+
+    async def relayed_candidate(**arguments: Any) -> Any:
+        failures = _gathering.get()
+        server = arguments["turn_server"]
+        if failures is not None:
+            failures[server] = None
+        try:
+            found = await original(**arguments)
+        except Exception as error:
+            if failures is not None:
+                failures[server] = error
+            raise
+        if failures is not None:
+            failures.pop(server, None)
+        return found
+
+    return relayed_candidate
+
+
 aioice.ice.get_host_addresses = _with_loopback(aioice.ice.get_host_addresses)
+aioice.ice.relayed_candidate = _with_reasons(aioice.ice.relayed_candidate)
 
 
-def new_connection() -> RTCPeerConnection:
-    """A connection that asks no STUN server and sends everything over one transport; on the running loop."""
+def new_connection(ice: Ice = NO_SERVERS) -> RTCPeerConnection:
+    """A connection that asks no servers but these and sends everything over one transport; on the running
+    loop."""
     drain_sockets(asyncio.get_running_loop())
-    return RTCPeerConnection(RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE))
+    return RTCPeerConnection(_configuration(ice))
+
+
+def use_servers(connection: RTCPeerConnection, ice: Ice) -> None:
+    """Let a connection that has no m-line yet use these servers."""
+    setattr(connection, _CONFIGURATION, _configuration(ice))
+
+
+def _configuration(ice: Ice) -> RTCConfiguration:
+    """What aiortc can use of it: the first STUN and the first TURN server, by name or IPv4 address."""
+    servers = [
+        RTCIceServer(server.url, server.username, server.credential)
+        for server in each(ice.servers)
+        if ":" not in server.host
+    ]
+    policy = RTCIceTransportPolicy(ice.policy)
+    return RTCConfiguration(servers, policy, bundlePolicy=RTCBundlePolicy.MAX_BUNDLE)
+
+
+@contextlib.contextmanager
+def gathering(connection: RTCPeerConnection) -> Iterator[None]:
+    """While the local description is being set: gather from the loopback too, and say what fails.
+
+    Raises
+    ------
+    rtclab.errors.IceServerError
+        There is no candidate at all.
+    """
+    failures: dict[tuple[str, int], BaseException | None] = {}
+    before = _gathering.set(failures)
+    try:
+        yield
+    finally:
+        _gathering.reset(before)
+    reasons = "; ".join(
+        problem(f"the TURN server {host}:{port}", failures[host, port]) for host, port in failures
+    )
+    if "a=candidate:" not in connection.localDescription.sdp:
+        reasons = reasons or "no TURN server is among them that a headless peer can use"
+        raise IceServerError(
+            f"there is no way to the room: {reasons}. Look at its ice_servers and its ice_transport_policy"
+        )
+    if reasons:
+        log.warning("%s", reasons)
 
 
 async def make_offer(connection: RTCPeerConnection) -> str:
-    """Set the local description to a new offer, with all candidates, and return its SDP."""
-    gathering = _gathering.set(True)
-    try:
+    """Set the local description to a new offer, with all candidates, and return its SDP.
+
+    Raises
+    ------
+    rtclab.errors.IceServerError
+        The candidates may only be those of TURN servers, and these give none.
+    """
+    with gathering(connection):
         await connection.setLocalDescription(await connection.createOffer())
-    finally:
-        _gathering.reset(gathering)
     return str(connection.localDescription.sdp)
 
 
@@ -103,19 +203,22 @@ async def take_offer(connection: RTCPeerConnection, sdp: str) -> str:
     ------
     rtclab.errors.NegotiationError
         aiortc cannot use it; the connection is of no more use.
+    rtclab.errors.IceServerError
+        As for `make_offer`.
     """
     ours = [transceiver for transceiver in connection.getTransceivers() if transceiver.mid is None]
-    gathering = _gathering.set(True)
     try:
         for transceiver in ours:
             transceiver._set_mid(_UNNAMED)
             transceiver._offerDirection = "inactive"
         await connection.setRemoteDescription(RTCSessionDescription(sdp, "offer"))
-        await connection.setLocalDescription(await connection.createAnswer())
+        with gathering(connection):
+            await connection.setLocalDescription(await connection.createAnswer())
+    except IceServerError:
+        raise
     except Exception as error:  # whatever a parser makes of somebody's text
         raise NegotiationError("bad_sdp", f"the offer is not usable: {error}") from error
     finally:
-        _gathering.reset(gathering)
         for transceiver in ours:
             transceiver._set_mid(None)  # type: ignore[arg-type]
     _route_retransmissions(connection, sdp)
@@ -290,6 +393,7 @@ def missing_seams() -> list[str]:
     """The private names above that the installed aiortc does not have: none, or a release moved them."""
     used: list[tuple[Any, str]] = [
         (aioice.ice, "get_host_addresses"),
+        (aioice.ice, "relayed_candidate"),
         (RTCRtpSender, "_send_keyframe"),
         (RTCRtpReceiver, "_handle_rtp_packet"),
         (receivers, "JitterBuffer"),

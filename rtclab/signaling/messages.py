@@ -21,7 +21,7 @@ Client to room
 
 Room to client
     welcome {re, version, session, participant: {id, name}, room: {id, name, architecture}, ice_servers,
-             resumed, tracks}
+             ice_transport_policy, resumed, tracks}
     tracks {revision, tracks}                        the full list of what this client may receive, each
              {id, participant: {id, name}, kind, source, muted, codec,
               layers: [{rid, width, height, bitrate_bps, active}]}
@@ -84,6 +84,7 @@ ERROR_CODES: Final = frozenset(
         "room_closed",
         "too_large",
         "not_allowed",
+        "ice_servers",
         "internal",
     }
 )

@@ -256,6 +256,7 @@ class Session:
         tracks: Sequence[Mapping[str, Any]],
         ice_servers: Sequence[Mapping[str, Any]] = (),
         resumed: bool = False,
+        ice_transport_policy: str = "all",
     ) -> None:
         """Let a joining client in; what was kept while it was lost follows."""
         if self.state != "joining":
@@ -272,6 +273,7 @@ class Session:
                 "participant": dict(participant),
                 "room": dict(room),
                 "ice_servers": [dict(server) for server in ice_servers],
+                "ice_transport_policy": ice_transport_policy,
                 "resumed": resumed,
                 "tracks": self._tracks,
             }

@@ -82,8 +82,9 @@ class Member:
             participant = {"id": self.id, "name": self.name}
             room = {"id": "r", "name": "test", "architecture": "sfu"}
             tracks = self.room.tracks_for(self)
-            more = {"session": "s", "ice_servers": [], "resumed": False, "version": 1}
-            self.reply(message, type="welcome", participant=participant, room=room, tracks=tracks, **more)
+            more = {"session": "s", "ice_servers": [], "ice_transport_policy": "all", "version": 1}
+            seat = {"participant": participant, "room": room, "resumed": False}
+            self.reply(message, type="welcome", tracks=tracks, **more, **seat)
         elif message["type"] == "offer":
             task = asyncio.ensure_future(self.answer(message))
             self.tasks.add(task)
@@ -130,9 +131,8 @@ class Member:
         for track in [t for t, d in self.room.published.items() if d["participant"]["id"] == self.id]:
             if track not in kept:
                 del self.room.published[track]
-        gathering = rtc._gathering.set(True)
-        await self.connection.setLocalDescription(await self.connection.createAnswer())
-        rtc._gathering.reset(gathering)
+        with rtc.gathering(self.connection):
+            await self.connection.setLocalDescription(await self.connection.createAnswer())
         sdp = self.connection.localDescription.sdp
         self.reply(offer, type="answer", sdp=sdp, tracks=answered, rejected=rejected)
         self.room.announce()

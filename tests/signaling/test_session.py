@@ -64,6 +64,7 @@ def test_joining() -> None:
         "participant": ALICE,
         "room": ROOM,
         "ice_servers": [],
+        "ice_transport_policy": "all",
         "resumed": False,
         "tracks": [TRACK],
     }

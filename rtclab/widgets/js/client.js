@@ -107,8 +107,8 @@ export class RoomClient {
     this.views = new ViewSizes((track, size) => {
       return this.status === "joined" && this.tracks.has(track) && this.send({ type: "view", track, ...size });
     });
-    /** @type {RTCIceServer[]} */
-    this.iceServers = [];
+    /** @type {import("./ice.js").Ice} */
+    this.ice = {};
     this.generation = 0;
     /** @type {any[]} */
     this.timers = [];
@@ -151,7 +151,7 @@ export class RoomClient {
     this.onSession(session);
     this.participant = participant;
     this.room = room;
-    this.iceServers = this.mesh.iceServers = ice_servers;
+    this.ice = this.mesh.ice = { iceServers: ice_servers, iceTransportPolicy: ice_transport_policy };
     if (!resumed) {
       this.picked.clear();
       this.#dropPeers();

@@ -59,7 +59,7 @@ export class RoomConnection {
     const { client } = this;
     const { sending } = client;
     this.peer ??= new PeerLink(
-      client.iceServers,
+      client.ice,
       (mid, candidate) => client.send({ type: "candidate", mid, candidate }),
       (peer) => this.#peerState(peer),
     );

@@ -18,8 +18,8 @@ export class Mesh {
   constructor({ say, changed }) {
     this.say = say;
     this.changed = changed;
-    /** @type {RTCIceServer[]} */
-    this.iceServers = [];
+    /** @type {import("./ice.js").Ice} */
+    this.ice = {};
     /** @type {Map<string, MeshLink>} */
     this.links = new Map();
     /** Those that are about to be closed. @type {Set<MeshLink>} */
@@ -53,7 +53,7 @@ export class Mesh {
   #begin(peer) {
     this.links.get(peer.id)?.close();
     /** @type {MeshLink} */
-    const link = new MeshLink(peer, this.iceServers, {
+    const link = new MeshLink(peer, this.ice, {
       say: (content) => this.say(peer.id, content),
       changed: this.changed,
       failed: () => this.links.get(peer.id) === link && this.#begin(peer),

@@ -38,10 +38,10 @@ function limitExtensions(transceiver) {
 export class MeshLink {
   /**
    * @param {{id: string, name: string, polite: boolean}} peer
-   * @param {RTCIceServer[]} iceServers
+   * @param {import("./ice.js").Ice} ice
    * @param {{say: (content: PeerContent) => void, changed: () => void, failed: () => void}} hooks
    */
-  constructor(peer, iceServers, { say, changed, failed }) {
+  constructor(peer, ice, { say, changed, failed }) {
     this.peer = peer;
     this.polite = peer.polite;
     this.say = say;
@@ -63,7 +63,7 @@ export class MeshLink {
     this.summary = null;
     this.stream = new MediaStream();
     // not "max-bundle": with it Chromium may gather nothing after an offer was taken back
-    const pc = new RTCPeerConnection({ iceServers });
+    const pc = new RTCPeerConnection({ ...ice });
     this.pc = pc;
     /** Settled with the first candidate, or when there is none. */
     this.gathered = new Promise((done) => pc.addEventListener("icecandidate", done, { once: true }));

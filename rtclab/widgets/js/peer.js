@@ -5,6 +5,7 @@
  */
 
 import { adjust, isDemanded } from "./encodings.js";
+import { Gathering } from "./ice.js";
 
 /**
  * @typedef {object} Sending
@@ -39,12 +40,13 @@ export function keepSources(sdp, former) {
 
 export class PeerLink {
   /**
-   * @param {RTCIceServer[]} iceServers
+   * @param {import("./ice.js").Ice} ice
    * @param {(mid: string | null, candidate: string) => void} onCandidate
    * @param {(link: PeerLink) => void} onState
    */
-  constructor(iceServers, onCandidate, onState) {
-    this.pc = new RTCPeerConnection({ iceServers, bundlePolicy: "max-bundle" });
+  constructor(ice, onCandidate, onState) {
+    this.pc = new RTCPeerConnection({ ...ice, bundlePolicy: "max-bundle" });
+    this.gathering = new Gathering(this.pc, ice, () => onState(this));
     /** @type {Slot[]} */
     this.slots = [];
     /** @type {import("./stats.js").Summary | null} */

@@ -1,0 +1,105 @@
+"""What a room's clients are told of STUN and TURN: a fixed list, or what a function gives when one joins.
+
+A function lets credentials be short-lived. It may be a coroutine function, which runs on the room's loop; any
+other runs on a thread of its own, as it may wait for an HTTP server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeAlias
+
+from ..errors import IceServerError
+from ..transport.servers import POLICIES, Policy, checked
+
+ASK_S = 10.0
+
+Provider: TypeAlias = Callable[[], Any]
+IceServers: TypeAlias = Sequence[dict[str, Any] | str] | Provider
+
+
+class IceConfig:
+    """The ICE servers of a room and the candidates its clients may use.
+
+    Parameters
+    ----------
+    servers : sequence of dict or str, or callable
+        W3C ``RTCIceServer`` dictionaries, or a function without arguments that returns such a list.
+    policy : {"all", "relay"}
+        W3C ``RTCIceTransportPolicy``.
+
+    Attributes
+    ----------
+    fixed : list of dict or None
+        The servers; None when they have to be asked for.
+
+    Raises
+    ------
+    rtclab.errors.IceServerError
+        What is given is not usable; what a function gives is checked when it is asked.
+    """
+
+    def __init__(self, servers: IceServers = (), policy: str = "all") -> None:
+        if policy not in POLICIES:
+            raise IceServerError(f'ice_transport_policy must be "all" or "relay", not {policy!r}')
+        self.policy: Policy = policy
+        self._provider = servers if callable(servers) else None
+        self.fixed = None if callable(servers) else checked(servers, self.policy)
+
+    async def ask(self) -> list[dict[str, Any]]:
+        """The servers to use now.
+
+        Raises
+        ------
+        rtclab.errors.IceServerError
+            The function failed, took too long, or gave something unusable.
+        """
+        if self._provider is None:
+            return list(self.fixed or ())
+        try:
+            given = await asyncio.wait_for(_called(self._provider), ASK_S)
+        except IceServerError:
+            raise
+        except asyncio.TimeoutError:
+            raise IceServerError(
+                f"the room's ice_servers function gave nothing within {ASK_S:g} s; look at what it waits for"
+            ) from None
+        except Exception as error:  # it is the user's
+            raise IceServerError(
+                f"the room's ice_servers function failed: {type(error).__name__}: {error}"
+            ) from error
+        return checked(given, self.policy)
+
+
+async def _called(provider: Provider) -> Any:
+    if inspect.iscoroutinefunction(provider):
+        return await provider()
+    given = await _on_a_thread(provider)
+    return await given if inspect.isawaitable(given) else given
+
+
+def _on_a_thread(function: Callable[[], Any]) -> Awaitable[Any]:
+    """Run `function` on a daemon thread: one that hangs must not keep the process from ending."""
+    loop = asyncio.get_running_loop()
+    result: asyncio.Future[Any] = loop.create_future()
+
+    def settle(value: Any, error: BaseException | None) -> None:
+        if not result.done():
+            result.set_result(value) if error is None else result.set_exception(error)
+
+    def run() -> None:
+        value, failure = None, None
+        try:
+            value = function()
+        except Exception as error:
+            failure = error
+        try:
+            loop.call_soon_threadsafe(settle, value, failure)
+        except RuntimeError:  # the loop has ended meanwhile
+            return
+
+    threading.Thread(target=run, name="rtclab-ice-servers", daemon=True).start()
+    return result
