@@ -13,7 +13,7 @@ from rtclab.widgets.base import SignalingWidget
 PUMP = """() => {
   window.bridged = (key, traits) => {
     const receive = (model, content) => toKernel(key, JSON.stringify(content));
-    const model = new FakeModel(traits, { delay: 0, receive });
+    const model = new FakeModel(traits, { delay: 0, receive, note: receive });
     model.key = key;
     (window.models ??= []).push(model);
     return model;
@@ -44,7 +44,7 @@ class Bridge:
         self._widgets[widget.key] = widget
         widget.send = lambda content, buffers=None: self._outgoing.put((widget.key, content))
         widget._hub._widget_send = widget.send
-        names = ("key", "name", "source", "simulcast", "of", "room")
+        names = ("key", "name", "server", "source", "simulcast", "of", "room", "checks")
         traits = {name: getattr(widget, name) for name in names if hasattr(widget, name)}
         self._page.evaluate(
             "([module, traits]) => display(window[module], bridged(traits.key, traits))", [module, traits]

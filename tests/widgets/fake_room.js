@@ -22,8 +22,8 @@ export class FakeModel {
   }
   send(content) {
     if (this.dead) throw new Error("Cannot send");
-    if ("note" in content) return;
     const copy = JSON.parse(JSON.stringify(content));
+    if ("note" in copy) return this.room.note?.(this, copy);
     this.sent.push(copy.message);
     setTimeout(() => this.room.receive(this, copy), this.room.delay);
   }

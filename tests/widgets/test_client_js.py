@@ -244,6 +244,45 @@ def test_a_room_that_forgot_the_client_is_joined_again_with_the_token(client: Pa
     assert client.evaluate("sent.filter(({ type }) => type === 'join')[1].session") == "token"
 
 
+def test_over_another_carrier_the_session_goes_on_and_nothing_said_is_lost(client: Page) -> None:
+    result = client.evaluate("""async () => {
+      await client.start();
+      delete replies.join;
+      const picking = client.pickLayer("t0", "h");
+      client.move(carrierOf("server"));
+      client.send({ type: "mute", track: "t0", muted: true });
+      client.transmitMedia(new Uint8Array([1, 2]));
+      await until(() => sent.length === 3);
+      const before = types();
+      const [join] = sent.slice(-1);
+      client.move(carrierOf("comm"));
+      await until(() => sent.length === 4);
+      client.receive({ ...welcome, re: join.id });
+      const early = client.status;
+      client.receive({ ...welcome, re: sent.at(-1).id, resumed: true });
+      const after = sent.slice(before.length).map(({ type, session, rid }) => session ?? rid ?? type);
+      client.receive({ type: "consumer", track: "t0", rid: "h" });
+      await picking;
+      return [before, join.session, early, after, client.carrier.kind, bytes, client.picked.get("t0")];
+    }""")
+    before, token, early, after, kind, sent, picked = result
+    assert before == ["join", "layer", "join"]
+    assert (token, early, kind, picked) == ("token", "joining", "comm", "h")
+    assert after == ["token", "mute", "h"], "what the welcome has to precede follows it"
+    assert sent == [["server", 1, 2]]
+
+
+def test_what_was_asked_of_a_session_that_is_gone_is_dropped(client: Page) -> None:
+    result = client.evaluate("""async () => {
+      await client.start();
+      client.move(carrierOf("comm"));
+      client.send({ type: "mute", track: "t0", muted: true });
+      const asked = client.requests.ask({ type: "layer", track: "t0", rid: "h" }).catch(({ code }) => code);
+      return [await asked, types()];
+    }""")
+    assert result == ["moved", ["join", "join"]]
+
+
 def test_a_dead_carrier_ends_the_session_at_once(client: Page) -> None:
     result = client.evaluate("""async () => {
       await client.start();

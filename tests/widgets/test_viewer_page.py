@@ -189,14 +189,20 @@ def test_full_screen_is_a_toggle(lab: Page) -> None:
     expect(full).to_have_attribute("aria-pressed", "false")
 
 
-def test_a_kernel_that_does_not_answer_is_named_after_ten_seconds(lab: Page) -> None:
+def test_a_kernel_that_does_not_answer_is_named_soon(lab: Page) -> None:
     lab.clock.install()
     lab.evaluate("room.silent.add('join')")
     widget = show(lab)
-    lab.clock.run_for(9000)
-    expect(widget.locator(".rtclab-notice:visible")).to_have_count(0)
-    lab.clock.run_for(2500)
-    expect(widget.locator(".rtclab-notice:visible")).to_contain_text("The kernel has not answered.")
+    notice = widget.locator(".rtclab-notice:visible")
+    expect(widget).to_contain_text("Connecting to the room")
+    expect(notice).to_have_count(0)
+    lab.clock.run_for(3500)
+    expect(notice).to_contain_text(
+        "The kernel has not answered. By comm it hears of this page only between cells"
+    )
+    expect(notice).to_have_attribute("data-tone", "info")
+    lab.clock.run_for(8000)
+    expect(notice).to_have_attribute("data-tone", "warn")
     assert widget.locator("[data-phase=signaling]").get_attribute("data-state") == "now"
 
 

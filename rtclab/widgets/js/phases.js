@@ -124,7 +124,8 @@ export function stuckAdvice(phase, role, source, home) {
       if (served) return ["The server has not answered.", "Look whether it is still running, and reload this page."];
       return [
         "The kernel has not answered.",
-        "If a cell is running, let it finish or interrupt the kernel; if the room was closed, run its cell again.",
+        "By comm it hears of this page only between cells: if one is running, let it finish or interrupt the kernel; " +
+          "if the room was closed, run its cell again.",
       ];
     case "ICE":
       return [

@@ -4,6 +4,7 @@
 import { wayText } from "./architecture.js";
 import { sourceOf } from "./publisher.js";
 import { clockNow } from "./requests.js";
+import { Routes } from "./routes.js";
 import { sendingLines, showLines } from "./sending_list.js";
 import { button, describe, fillFigures, h, icon, Notice, PhaseRow, picker, press, setOptions, setText, StatusLine } from "./ui.js";
 
@@ -23,6 +24,7 @@ export function renderPublisher(publisher, el) {
   const notice = new Notice();
   const note = new Notice();
   const phases = new PhaseRow();
+  const routes = new Routes();
   const start = button("Start", () => publisher.start(), { icons: ["start"], text: true, primary: true });
   const stop = button("Stop", () => publisher.stop(), { icons: ["stop"], text: true });
   const mute = button("Mute", () => publisher.toggleMute(), { icons: ["microphone", "off"], text: true, toggle: true });
@@ -52,6 +54,7 @@ export function renderPublisher(publisher, el) {
         notice.element,
         note.element,
         phases.element,
+        routes.element,
         figureRow,
         layerRow,
       ),
@@ -71,6 +74,7 @@ export function renderPublisher(publisher, el) {
     const remark = publisher.note || client.refusals.get("video") || client.refusals.get("audio");
     note.show(remark ? { tone: "info", text: remark } : null);
     phases.update(client.phases, now);
+    routes.update(client);
 
     const gone = client.link === "gone";
     const hadFocus = document.activeElement === start || document.activeElement === stop;

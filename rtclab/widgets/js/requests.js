@@ -20,7 +20,7 @@ export class Requests {
   constructor(send) {
     this.send = send;
     this.nextId = 1;
-    /** @type {Map<number, {resolve: (reply: any) => void, reject: (error: Error) => void, track?: string}>} */
+    /** @type {Map<number, {resolve: (reply: any) => void, reject: (error: Error) => void, track?: string, at: number}>} */
     this.pending = new Map();
     /** @type {Map<number, number>} when each unanswered ping left */
     this.pings = new Map();
@@ -34,7 +34,7 @@ export class Requests {
   ask(message, track) {
     const id = this.nextId++;
     return new Promise((resolve, reject) => {
-      this.pending.set(id, { resolve, reject, track });
+      this.pending.set(id, { resolve, reject, track, at: clockNow() });
       if (this.send({ ...message, id })) return;
       this.pending.delete(id);
       reject(new RoomError("gone", "The kernel is gone."));
@@ -68,6 +68,11 @@ export class Requests {
   /** How long the oldest ping has waited for its pong, in seconds. @param {number} now */
   silence(now) {
     return this.pings.size ? now - Math.min(...this.pings.values()) : 0;
+  }
+
+  /** How long the oldest request has waited for its reply, in seconds. @param {number} now */
+  waited(now) {
+    return Math.max(0, ...[...this.pending.values()].map(({ at }) => now - at));
   }
 
   /** Ends one wait: what is asked for has no meaning any more. @param {number} id */

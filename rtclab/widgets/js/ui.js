@@ -211,15 +211,9 @@ export function describe(client, now, source) {
   const noRelay = phases.current === "ICE" ? (client.peer?.gathering.problem ?? null) : null;
   if (noRelay) {
     notice = { tone: "warn", title: noRelay.title, text: noRelay.text };
-<<<<<<< HEAD
   } else if (stuck || unheard) {
     const [title, text] = stuckAdvice(unheard ? "signaling" : stuck, client.role, source, home);
     notice = { tone: stuck ? "warn" : "info", title, text };
-=======
-  } else if (stuck) {
-    const [title, text] = stuckAdvice(stuck, client.role, source, home);
-    notice = { tone: "warn", title, text };
->>>>>>> c1a2391 (signaling: ICE servers may come from a function or the environment, relay only on request; TURN failures are sentences)
   } else if (client.link === "busy") {
     notice = {
       tone: "info",
