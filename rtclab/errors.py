@@ -55,7 +55,6 @@ class IceServerError(RtclabError, ValueError):
     """A STUN or TURN server is described wrongly, cannot be reached, or refuses."""
 
 
-<<<<<<< HEAD
 class ShareRefused(SignalingError):  # noqa: N818
     """A share link lets nobody in (any more).
 
@@ -79,8 +78,6 @@ class ShareRefused(SignalingError):  # noqa: N818
         return 429 if self.retry_s is not None else 401
 
 
-=======
->>>>>>> c1a2391 (signaling: ICE servers may come from a function or the environment, relay only on request; TURN failures are sentences)
 class SourceError(RtclabError):
     """A media source failed: a file that cannot be read, a function that raised or gave no RGB array."""
 

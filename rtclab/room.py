@@ -66,12 +66,9 @@ class Room(Sharing):
         leaves the machine unasked.
     ice_transport_policy : {"all", "relay"}, optional
         ``"relay"``: clients use nothing but TURN servers, so that all media goes through them.
-<<<<<<< HEAD
     transport : {"auto", "webrtc", "websocket"}, optional
         How the media of pages travels: by WebRTC, and where UDP does not pass by the WebSocket (or comm) of
         its signaling; by one of the two only.
-=======
->>>>>>> c1a2391 (signaling: ICE servers may come from a function or the environment, relay only on request; TURN failures are sentences)
     architecture : str, optional
         How it forwards: ``"mesh"``, ``"relay"``, ``"sfu"``, ``"mcu"``, or one of your own
         (`rtclab.architecture`); can be assigned later.
@@ -107,10 +104,7 @@ class Room(Sharing):
         video_codecs: Sequence[str] = VIDEO_CODECS,
         ice_servers: IceServers = (),
         ice_transport_policy: str = "all",
-<<<<<<< HEAD
         transport: str = "auto",
-=======
->>>>>>> c1a2391 (signaling: ICE servers may come from a function or the environment, relay only on request; TURN failures are sentences)
         architecture: str = "sfu",
         last_n: int | None = None,
         size: tuple[int, int] = (1280, 720),
@@ -143,11 +137,7 @@ class Room(Sharing):
         info = {"id": self._id, "name": self.name, "architecture": architecture}
         loop = self._engine.loop
         self._router = Router(self._port, time.time() - loop.time())
-<<<<<<< HEAD
         self._server = SignalingServer(info, self._port, self._router, loop.time, video_codecs, ice, transport)
-=======
-        self._server = SignalingServer(info, self._port, self._router, loop.time, video_codecs, ice)
->>>>>>> c1a2391 (signaling: ICE servers may come from a function or the environment, relay only on request; TURN failures are sentences)
         self._tell_change = self._router.on_consumer_changed
         self._router.on_consumer_changed = self._consumer_changed
         self._listing = Listing(

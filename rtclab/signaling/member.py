@@ -83,10 +83,7 @@ class Member:
     session: Session
     carrier: Carrier
     joined_at: float
-<<<<<<< HEAD
     grant: Grant | None = None
-=======
->>>>>>> c1a2391 (signaling: ICE servers may come from a function or the environment, relay only on request; TURN failures are sentences)
     ice_servers: list[dict[str, Any]] = field(default_factory=list)
     transport: Transport | None = None
     client: Client | None = None

@@ -13,11 +13,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-<<<<<<< HEAD
 from ..errors import IceServerError, SignalingError
-=======
-from ..errors import IceServerError
->>>>>>> c1a2391 (signaling: ICE servers may come from a function or the environment, relay only on request; TURN failures are sentences)
 from ..forwarding.architecture import Architecture
 from ..forwarding.consumer import Consumer
 from ..forwarding.router import Router
@@ -25,10 +21,7 @@ from ..transport.port import UdpPort
 from ..transport.transport import Transport
 from . import session as events
 from .carrier import Carrier
-<<<<<<< HEAD
 from .guests import Guests
-=======
->>>>>>> c1a2391 (signaling: ICE servers may come from a function or the environment, relay only on request; TURN failures are sentences)
 from .ice_config import IceConfig
 from .member import Member, Publication
 from .offers import OfferDesk
@@ -62,11 +55,8 @@ class SignalingServer:
         Codec names in the order of preference.
     ice : IceConfig, optional
         The STUN and TURN servers that clients are told to use; none by default.
-<<<<<<< HEAD
     transport : {"auto", "webrtc", "websocket"}
         How media may travel, see `rtclab.signaling.tunnels`.
-=======
->>>>>>> c1a2391 (signaling: ICE servers may come from a function or the environment, relay only on request; TURN failures are sentences)
     """
 
     def __init__(
@@ -77,10 +67,7 @@ class SignalingServer:
         clock: Callable[[], float],
         video_codecs: Sequence[str],
         ice: IceConfig | None = None,
-<<<<<<< HEAD
         transport: str = "auto",
-=======
->>>>>>> c1a2391 (signaling: ICE servers may come from a function or the environment, relay only on request; TURN failures are sentences)
     ) -> None:
         self.room = room
         self.port = port
@@ -204,13 +191,9 @@ class SignalingServer:
         participant = {"id": member.id, "name": member.name}
         tracks = self._switching.listed(member, self._describe_tracks())
         self._switching.tell_architecture(member)
-<<<<<<< HEAD
         member.session.welcome(
             re, participant, self.room, tracks, ice_servers, resumed, self.ice.policy, self.tunnels.policy
         )
-=======
-        member.session.welcome(re, participant, self.room, tracks, ice_servers, resumed, self.ice.policy)
->>>>>>> c1a2391 (signaling: ICE servers may come from a function or the environment, relay only on request; TURN failures are sentences)
 
     def offered(self, member: Member, event: events.Offered) -> None:
         """Answer an offer, or say why not."""
