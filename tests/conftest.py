@@ -13,11 +13,15 @@ import shutil
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Error, Page, sync_playwright
+from xdist.scheduler import LoadScopeScheduling
 
 from jupyterlab_driver import LabServer, Notebook, start_lab, stop_lab
 from rtclab import apt
@@ -41,9 +45,44 @@ CHROMIUM_FLAGS = [
     "--allow-loopback-in-peer-connection",
 ]
 
+# Groups of tests that share a process, and so never disturb each other; the longest come first.
+BROWSER, NOTEBOOKS = "browser", "notebooks"
+
 PLAYWRIGHT_LOOP = pytest.StashKey[asyncio.AbstractEventLoop]()
 
 log = logging.getLogger("page")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Two processes for the whole suite, most of which waits for media; none for a part of it."""
+    return 2 if config.args_source is pytest.Config.ArgsSource.TESTPATHS else 0
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """Give out whole groups of tests."""
+    return _Groups(config, log)
+
+
+class _Groups(LoadScopeScheduling):
+    def _split_scope(self, nodeid: str) -> str:
+        return group_of(self.config.rootpath / nodeid.partition("::")[0])
+
+
+@cache
+def group_of(path: Path) -> str:
+    """Which tests share a process: those that use a browser, the notebooks, else those of a file."""
+    if path.suffix == ".ipynb":
+        return NOTEBOOKS
+    return BROWSER if "playwright" in path.read_text("utf-8") else path.name
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest groups first."""
+    groups = dict.fromkeys((BROWSER, NOTEBOOKS, *(group_of(item.path) for item in items)))
+    places = {group: place for place, group in enumerate(groups)}
+    items.sort(key=lambda item: places[group_of(item.path)])
 
 
 def _mark_loop(item: pytest.Item) -> None:
