@@ -10,13 +10,14 @@ from __future__ import annotations
 import ctypes
 import ipaddress
 import os
+import shutil
 import socket
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 
-from debian import ensure_program
+from rtclab import apt
 from shaper import dial
 
 CLONE_NEWNET = 0x40000000
@@ -37,7 +38,7 @@ class Namespace:
         self._cable = f"rl{os.getpid()}"
         first = RANGE[4 * os.getpid() % RANGE.num_addresses]  # of a /30 of this process
         outside, self.address = str(first + 1), str(first + 2)
-        self._ip = ensure_program("ip", "iproute2")
+        self._ip = ip_program()
         inner = f"{self._cable}i"
         self._run("netns", "add", name)
         # packets of an ordinary size: with loopback's 64 KiB the kernel would queue megabytes
@@ -84,3 +85,12 @@ class Namespace:
         done = subprocess.run([self._ip, *arguments], capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"ip {' '.join(arguments)}: {done.stderr.strip()}")
+
+
+def ip_program() -> str:
+    """Path of ``ip``; as root on Debian it is installed first if the machine has none."""
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
+    found = apt.ensure(lambda: shutil.which("ip", path=path), ["iproute2"])
+    if found is None:
+        raise RuntimeError("There is no `ip`. Install it; on Debian: apt-get install iproute2")
+    return found
