@@ -106,6 +106,10 @@ class Participant:
         Smoothed level of its sound (RFC 6464), -127..0.
     tracks : tuple of Track
         What it publishes.
+    transport : str
+        How its media travels: ``"webrtc"``, or where that does not pass ``"websocket"`` or ``"comm"``.
+    transport_reason : str
+        Why, as its page says; empty if it never was otherwise.
     """
 
     id: str
@@ -117,8 +121,11 @@ class Participant:
     srtp_profile: str | None
     audio_level_dbov: float | None
     tracks: tuple[Track, ...]
+    transport: str = "webrtc"
+    transport_reason: str = ""
 
     def __repr__(self) -> str:
         published = ", ".join(f"{track.source} ({track.codec})" for track in self.tracks)
         publishes = f", publishes {published}" if published else ""
-        return f"<Participant {self.name!r} {self.state} by {self.carrier}{publishes}>"
+        way = f", media by {self.transport}" if self.transport != "webrtc" else ""
+        return f"<Participant {self.name!r} {self.state} by {self.carrier}{way}{publishes}>"

@@ -137,7 +137,8 @@ class Room(Sharing):
         info = {"id": self._id, "name": self.name, "architecture": architecture}
         loop = self._engine.loop
         self._router = Router(self._port, time.time() - loop.time())
-        self._server = SignalingServer(info, self._port, self._router, loop.time, video_codecs, ice, transport)
+        self._server = SignalingServer(info, self._port, self._router, loop.time, video_codecs, ice)
+        self._server.tunnels.policy = transport
         self._tell_change = self._router.on_consumer_changed
         self._router.on_consumer_changed = self._consumer_changed
         self._listing = Listing(

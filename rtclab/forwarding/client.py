@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from typing import Protocol
 
 from ..rtp import extensions, rtcp
 from ..rtp.drops import Drop, Drops
 from ..rtp.packet import MalformedRtp, RtpPacket, parse_rtp
 from ..rtp.twcc import FeedbackRecorder
-from ..transport.transport import Transport
 from .consumer import Consumer
 from .producer import Producer
 from .stream import Stream
@@ -30,7 +30,22 @@ REMB_BPS = 5_000_000
 MIN_REMB_BPS = 150_000
 CLOCK_MEMORY = 16  # sender reports whose fastest sets the publisher's clock offset
 
+Received = Callable[[memoryview, int, float], object]
+
 _sdes = functools.lru_cache(4096)(rtcp.sdes)
+
+
+class MediaTransport(Protocol):
+    """What a client's media needs of a transport; see `rtclab.transport.transport.Transport`."""
+
+    row: int
+    on_rtp: Received
+    on_rtcp: Received
+
+    @property
+    def state(self) -> str: ...
+
+    def send_rtcp(self, data: bytes) -> None: ...
 
 
 class Client:
@@ -40,8 +55,8 @@ class Client:
     ----------
     id : str
         The client's id.
-    transport : Transport
-        Its ICE, DTLS and SRTP.
+    transport : MediaTransport
+        Its way to the room, for instance ICE, DTLS and SRTP over UDP.
     ssrc : int
         The room's own SSRC in feedback.
     clock : callable
@@ -55,14 +70,14 @@ class Client:
     def __init__(
         self,
         id: str,  # the word of the wire
-        transport: Transport,
+        transport: MediaTransport,
         ssrc: int,
         clock: Callable[[float], int],
         dirty: Callable[[Producer], None],
         heard: Callable[[str, float, bool, float], None],
     ) -> None:
         self.id = id
-        self.transport = transport
+        self.transport: MediaTransport = transport
         self.cname = f"rtclab-{id}"
         self.drops = Drops()
         self.producers: dict[str, Producer] = {}  # by mid
@@ -85,6 +100,28 @@ class Client:
         self.next_report = 0.0
         transport.on_rtp = self.on_rtp
         transport.on_rtcp = self.on_rtcp
+
+    def move(self, transport: MediaTransport, now: float) -> None:
+        """Send and receive by another transport from now on; everybody goes on at the next keyframe."""
+        self.stand_by(self.transport)
+        self.transport = transport
+        transport.on_rtp = self.on_rtp
+        transport.on_rtcp = self.on_rtcp
+        self.next_report = now
+        for producer in self.producers.values():
+            producer.start_over(now)
+        for consumer in self.consumers.values():
+            consumer.move(transport.row)
+
+    def stand_by(self, transport: MediaTransport) -> None:
+        """Forward nothing that comes by this transport, which is not the one in use."""
+        transport.on_rtp = self._overhear
+        transport.on_rtcp = lambda buffer, length, now: None
+
+    def _overhear(self, buffer: memoryview, length: int, now: float) -> None:
+        """Learn whose SSRC this is, since publishers do not say it for ever."""
+        self.drops.add(Drop.OTHER_WAY)
+        self._read(buffer, length, now)
 
     # -- what it sends ----------------------------------------------------------------------------------
 
@@ -111,11 +148,29 @@ class Client:
 
     def on_rtp(self, buffer: memoryview, length: int, now: float) -> None:
         """Take an RTP packet, decrypted; the buffer is only valid during the call."""
+        found = self._read(buffer, length, now)
+        if found is None:
+            return
+        packet, producer, stream, is_rtx = found
+        payload = buffer[packet.payload_start : packet.payload_start + packet.payload_length]
+        if is_rtx:
+            self._take_rtx(producer, stream, packet, payload, now)
+        elif packet.payload_type == producer.payload_type:
+            if stream.ssrc != packet.ssrc:
+                stream = self._bind(producer, stream, packet.ssrc, now)
+            self._take(producer, stream, packet, payload, now)
+        else:
+            self.drops.add(Drop.UNKNOWN_PAYLOAD_TYPE)
+
+    def _read(
+        self, buffer: memoryview, length: int, now: float
+    ) -> tuple[RtpPacket, Producer, Stream, bool] | None:
+        """Header and header extensions of a packet: its stream, and whether it is a retransmission."""
         try:
             packet = parse_rtp(buffer, length)
         except MalformedRtp:
             self.drops.add(Drop.BAD_RTP)
-            return
+            return None
         ids = self.extension_ids
         mid = rid = repaired = level = None
         known = self._routes.get(packet.ssrc)
@@ -143,24 +198,16 @@ class Client:
             known = self._learn(packet, mid, rid, repaired)
         if known is None:
             self.drops.add(Drop.UNKNOWN_SSRC)
-            return
+            return None
         producer, route_rid, is_rtx = known
         stream = producer.by_rid(route_rid)
         if stream is None:
             self.drops.add(Drop.UNKNOWN_SSRC)
-            return
+            return None
         if level is not None:
             voice, dbov = extensions.audio_level(level)
             self._heard(self.id, dbov, voice, now)
-        payload = buffer[packet.payload_start : packet.payload_start + packet.payload_length]
-        if is_rtx:
-            self._take_rtx(producer, stream, packet, payload, now)
-        elif packet.payload_type == producer.payload_type:
-            if stream.ssrc != packet.ssrc:
-                stream = self._bind(producer, stream, packet.ssrc, now)
-            self._take(producer, stream, packet, payload, now)
-        else:
-            self.drops.add(Drop.UNKNOWN_PAYLOAD_TYPE)
+        return packet, producer, stream, is_rtx
 
     def _learn(
         self, packet: RtpPacket, mid: str | None, rid: str | None, repaired: str | None
@@ -374,7 +421,7 @@ class Client:
                 self.remb_bps = max(int(self.remb_bps * (1 - worst / 2)), MIN_REMB_BPS)
             elif worst < 0.02:
                 self.remb_bps = min(int(self.remb_bps * 1.05), REMB_BPS)
-        parts = [self._sender_report(ssrc, consumer, now) for ssrc, consumer in self.consumers.items()]
+        parts = [self.sender_report(ssrc, consumer, now) for ssrc, consumer in self.consumers.items()]
         parts = [part for part in parts if part]
         if blocks or not parts:
             parts += [
@@ -392,7 +439,8 @@ class Client:
             packet += part
         self.transport.send_rtcp(packet + description)
 
-    def _sender_report(self, ssrc: int, consumer: Consumer, now: float) -> bytes:
+    def sender_report(self, ssrc: int, consumer: Consumer, now: float) -> bytes:
+        """What a viewer is told of a stream: which RTP time is `now`; empty while nothing flows."""
         producer, row = consumer.producer, consumer.row
         if producer is None or row is None or not consumer.flowing():
             return b""

@@ -66,6 +66,7 @@ class Consumer:
         self.bitrate_bps = 0.0
         self.told: tuple[object, ...] = ()  # what its client knows of it
         self._continuation: Continuation | None = None
+        self._elsewhere: Continuation | None = None  # of the other way, see `move`
         self._sent_before = 0, 0  # packets and bytes of its SSRC, of producers it had before
         self._resent: dict[int, tuple[float, int]] = {}
         self._sampled: tuple[float, int] | None = None
@@ -90,6 +91,18 @@ class Consumer:
         self.wanted = None
         self._settled = None
         self._resent.clear()
+
+    def move(self, path: int) -> None:
+        """Get it by the other of two ways, from the next keyframe on.
+
+        Each way has numbers of its own: SRTP takes no jump (RFC 3711 section 3.3.1) after a long absence.
+        """
+        producer, header = self.producer, self.header
+        self.detach()
+        self._continuation, self._elsewhere = self._elsewhere, self._continuation
+        self.path = path
+        if producer is not None:
+            self.attach(producer, header)
 
     def limit_temporal(self, temporal: int | None) -> None:
         """Ask for temporal layers up to `temporal` only (None: all)."""

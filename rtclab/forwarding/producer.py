@@ -90,10 +90,21 @@ class Producer:
         """Note the SSRC of a stream; another than before makes it a new stream in the same place."""
         if stream.ssrc is not None and stream.ssrc != ssrc:
             self.forward(now)
-            stream = Stream(stream.index, stream.rid, self.codec, self.clock_rate, self.kind)
-            self.streams[stream.index] = stream
-            self.fanout.restart(stream.index)
+            stream = self._renew(stream)
         stream.ssrc = ssrc
+        return stream
+
+    def start_over(self, now: float) -> None:
+        """Its publisher sends it by another way from now on: each stream will come with another SSRC."""
+        self.forward(now)
+        for stream in list(self.streams):
+            self._renew(stream)
+
+    def _renew(self, stream: Stream) -> Stream:
+        """A new stream in the same place."""
+        stream = Stream(stream.index, stream.rid, self.codec, self.clock_rate, self.kind)
+        self.streams[stream.index] = stream
+        self.fanout.restart(stream.index)
         return stream
 
     def begin_anew(self, stream: Stream, now: float) -> None:

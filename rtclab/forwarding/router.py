@@ -16,9 +16,8 @@ from ..rtp.packet import RtpPacket
 from ..rtp.rtcp import to_ntp
 from ..transport.batch import Mode, SendBatch
 from ..transport.port import UdpPort
-from ..transport.transport import Transport
 from .architecture import Architecture
-from .client import Client
+from .client import Client, MediaTransport
 from .columns import Header
 from .consumer import Consumer
 from .layers import Reason
@@ -85,7 +84,7 @@ class Router:
 
     # -- who is there -----------------------------------------------------------------------------------
 
-    def add_client(self, id: str, transport: Transport) -> Client:
+    def add_client(self, id: str, transport: MediaTransport) -> Client:
         """Take in a client's transport."""
         client = Client(id, transport, self._ssrc, self.ntp, self._dirty.append, self.levels.receive)
         client.on_keyframe_wanted = self.want_keyframe
@@ -305,6 +304,11 @@ class Router:
         self.drained(now)
 
     # -- in time ----------------------------------------------------------------------------------------
+
+    def move(self, client: Client, transport: MediaTransport, now: float) -> None:
+        """Let a client's media go by another transport."""
+        client.move(transport, now)
+        self.connected(client, now)
 
     def connected(self, client: Client, now: float) -> None:
         """A client's transport has connected: start what it waits for."""

@@ -19,6 +19,7 @@ COLUMNS = [
     "source",
     "codec",
     "viewer",
+    "transport",
     "layer",
     "target_layer",
     "reason",
@@ -75,6 +76,8 @@ def drops_by_place(server: SignalingServer) -> dict[str, dict[str, int]]:
             continue
         total = Drops()
         parts = [member.client.drops, member.transport.drops]
+        if member.tunnel is not None:
+            parts.append(member.tunnel.drops)
         for publication in member.publications.values():
             parts += [stream.drops for stream in publication.producer.streams]
         parts += [subscription.consumer.drops for subscription in member.subscriptions.values()]
@@ -106,6 +109,7 @@ def _incoming(member: Member, publication: Publication) -> list[dict[str, Any]]:
         {
             "direction": "in",
             **_track(member, publication),
+            "transport": member.way,
             "layer": stream.rid,
             "width": stream.width,
             "height": stream.height,
@@ -130,6 +134,7 @@ def _outgoing(viewer: Member, publication: Publication, consumer: Consumer) -> d
         "direction": "out",
         **_track(publication.owner, publication),
         "viewer": viewer.name,
+        "transport": viewer.way,
         "layer": consumer.current_rid,
         "target_layer": consumer.target_rid,
         "reason": consumer.reason.value if consumer.reason is not None else None,

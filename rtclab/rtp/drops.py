@@ -29,6 +29,12 @@ class Drop(str, Enum):
     TOO_OLD = "too_old"
     BAD_PAYLOAD = "bad_payload"
     PADDING = "padding"
+    # through the tunnel, in frames
+    BAD_MEDIA = "bad_media"
+    UNKNOWN_MID = "unknown_mid"
+    OTHER_WAY = "other_way"  # RTP by UDP while the tunnel is open
+    TUNNEL_BEHIND = "tunnel_behind"
+    TUNNEL_STALLED = "tunnel_stalled"
     # on the way to a viewer
     TEMPORAL_LAYER = "temporal_layer"
     WAITING_FOR_KEYFRAME = "waiting_for_keyframe"

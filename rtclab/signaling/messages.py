@@ -14,6 +14,9 @@ Client to room
     phase {phase, elapsed_s, detail}                 how far its connection has come; also before `join`
     stats {time, tracks: [{track, ...figures}]}      summary of getStats, at most one per second
     peer {to, description, candidate, tracks}        passed on to another client, in a mesh only
+    tunnel {id, open, reason, decode}                media goes by this carrier from now on (see
+                                                     `rtclab.transport.tunnel_format`), or by WebRTC again;
+                                                     decode: what the page can, webcodecs or only images
     ping {id}   leave {}
 
     An offer's `tracks` has an entry for each m-line in use, {mid, direction: "send", source, muted, width,
@@ -21,11 +24,13 @@ Client to room
 
 Room to client
     welcome {re, version, session, participant: {id, name}, room: {id, name, architecture}, ice_servers,
-             ice_transport_policy, resumed, tracks}
+             ice_transport_policy, transport, resumed, tracks}
+                                                     transport: auto, webrtc or websocket
     tracks {revision, tracks}                        the full list of what this client may receive, each
              {id, participant: {id, name}, kind, source, muted, codec,
               layers: [{rid, width, height, bitrate_bps, active}]}
-    answer {re, sdp, tracks: [{mid, track, ssrc}], rejected: [{mid, code, message}]}
+    answer {re, sdp, tracks: [{mid, track, ssrc, codec}], rejected: [{mid, code, message}]}
+                                                     ssrc: of what it receives, codec: of what it sends
     consumer {track, rid, target, temporal, reason}  what is forwarded of that track now, and why not
     levels {levels: {participant id: dBov}, active}  loudness and the active speaker
     architecture {name, direct, mixed, peers: [{id, name, polite}]}
@@ -34,6 +39,7 @@ Room to client
     encodings {track, active, rids, reason}          what to send of one of the client's own tracks: nothing,
                                                      these rids, or everything (null); everything until told
     peer {from, description, candidate, tracks}      from another client, in a mesh
+    tunnel {re, open, reason}                        done; `error` not_allowed or no_codec if it cannot be
     error {re, code, message}   pong {re}   bye {code, message}
 
 In a mesh (`direct`) a client connects to each of `peers` by itself. Their messages carry what
@@ -395,6 +401,12 @@ _MESSAGES: dict[str, dict[str, tuple[Check, Any]]] = {
         "description": (_or_null(_record(_DESCRIPTION)), None),
         "candidate": (_or_null(_record(_CANDIDATE)), None),
         "tracks": (_tracks(_object(_CARRIED), "mid"), ()),
+    },
+    "tunnel": {
+        "id": _ID,
+        "open": (_flag, _REQUIRED),
+        "reason": (_text(MAX_TEXT, empty=True), ""),
+        "decode": (_one_of("webcodecs", "images"), "webcodecs"),
     },
     "ping": {"id": _ID},
     "leave": {},

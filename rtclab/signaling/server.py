@@ -55,8 +55,6 @@ class SignalingServer:
         Codec names in the order of preference.
     ice : IceConfig, optional
         The STUN and TURN servers that clients are told to use; none by default.
-    transport : {"auto", "webrtc", "websocket"}
-        How media may travel, see `rtclab.signaling.tunnels`.
     """
 
     def __init__(
@@ -67,7 +65,6 @@ class SignalingServer:
         clock: Callable[[], float],
         video_codecs: Sequence[str],
         ice: IceConfig | None = None,
-        transport: str = "auto",
     ) -> None:
         self.room = room
         self.port = port
@@ -85,7 +82,7 @@ class SignalingServer:
         self._guests = itertools.count(1)
         self._desk = OfferDesk(self, video_codecs)
         self._switching = Switching(self)
-        self.tunnels = TunnelDesk(self, transport)
+        self.tunnels = TunnelDesk(self)
         self.guests = Guests(self, Shares(room["id"]))
         self._next_tracks = self._next_levels = 0.0
         self._asking: set[asyncio.Task[None]] = set()
@@ -191,9 +188,8 @@ class SignalingServer:
         participant = {"id": member.id, "name": member.name}
         tracks = self._switching.listed(member, self._describe_tracks())
         self._switching.tell_architecture(member)
-        member.session.welcome(
-            re, participant, self.room, tracks, ice_servers, resumed, self.ice.policy, self.tunnels.policy
-        )
+        member.session.transport = self.tunnels.policy
+        member.session.welcome(re, participant, self.room, tracks, ice_servers, resumed, self.ice.policy)
 
     def offered(self, member: Member, event: events.Offered) -> None:
         """Answer an offer, or say why not."""

@@ -116,6 +116,16 @@ class PeerAddressed:
 
 
 @dataclass(frozen=True, slots=True)
+class TunnelAsked:
+    """Media shall go by the carrier, or no longer: answer with `Session.tunnel(id, ...)` or `error`."""
+
+    open: bool
+    reason: str
+    decode: str
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
 class Left:
     """The client said good-bye, perhaps without ever having joined."""
 
@@ -131,6 +141,7 @@ Event: TypeAlias = (
     | PhaseReported
     | StatsReported
     | PeerAddressed
+    | TunnelAsked
     | Left
 )
 
@@ -151,6 +162,7 @@ class Session:
     def __init__(self, token: str | None = None) -> None:
         self.token = token or secrets.token_urlsafe(24)
         self.state = "new"
+        self.transport = "auto"  # what `welcome` tells
         self.outgoing: deque[dict[str, Any]] = deque(maxlen=MAX_OUTGOING)
         self._join: int | None = None
         self._offer: int | None = None
@@ -225,6 +237,8 @@ class Session:
             case "peer":
                 content = {name: message[name] for name in ("description", "candidate", "tracks")}
                 return [PeerAddressed(message["to"], content)]
+            case "tunnel":
+                return [TunnelAsked(message["open"], message["reason"], message["decode"], message["id"])]
             case "ping":
                 self._push({"type": "pong", "re": message["id"]})
                 return []
@@ -276,6 +290,7 @@ class Session:
                 "ice_transport_policy": ice_transport_policy,
                 "resumed": resumed,
                 "tracks": self._tracks,
+                "transport": self.transport,
             }
         )
         if self._architecture is not None and (self._architecture["direct"] or self._architecture["mixed"]):
@@ -366,6 +381,11 @@ class Session:
         self._encodings[track] = message
         if self.state == "joined":
             self._push(message, replaces="track")
+
+    def tunnel(self, re: int, open: bool, reason: str) -> None:
+        """Say that media goes by the carrier from now on, or no longer."""
+        if self.state == "joined":
+            self._push({"type": "tunnel", "re": re, "open": open, "reason": reason})
 
     def forget_encodings(self, track: str) -> None:
         """The client's `track` has ended."""

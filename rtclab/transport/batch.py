@@ -7,7 +7,8 @@ run. libsrtp and ``sendmmsg`` are called through `ctypes.PyDLL`, which keeps the
 calls blocks, and giving the GIL up in the middle of a batch would cost a switch interval each time
 beside a busy cell. Where the platform has no ``sendmmsg`` the same slots leave by plain ``sendto``.
 
-What the socket buffer cannot take is dropped and counted, never queued.
+What the socket buffer cannot take is dropped and counted, never queued. Packets for a row that is a tunnel
+(`PathTable.tunnels`) are handed over as they are, after the others have left.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import numpy.typing as npt
 from ..rtp.drops import Drop
 from . import srtp
 from .addresses import NAME_SIZE
-from .paths import PathTable
+from .paths import Deliver, PathTable
 
 Mode = Literal["gso", "mmsg", "plain"]
 
@@ -79,10 +80,12 @@ class _Plan:
     `slots` and `sizes` are pointers to the packets and to their lengths, `every` the SRTP context of each (as
     of the time when the contexts were `contexts`), all as ctypes wants them; `segments` is where the segment
     size of each message is written and `firsts` where it comes from, the length of its first packet; `fd` is
-    the one socket that all go through, None if there are several.
+    the one socket that all go through, None if there are several. `clients` are the places of those who are
+    reached by UDP, `rows` their rows, and `tunnels` the places of the others and what takes their packets.
     """
 
     __slots__ = (
+        "clients",
         "connected",
         "contexts",
         "every",
@@ -91,13 +94,20 @@ class _Plan:
         "firsts",
         "headers",
         "lengths",
+        "one_run",
         "pointer",
+        "rows",
         "runs",
         "segments",
         "sizes",
         "slots",
+        "tunnels",
     )
 
+    rows: npt.NDArray[np.int64]
+    clients: Sequence[int]
+    tunnels: list[tuple[int, Deliver]]
+    one_run: bool
     slots: list[Any]
     sizes: list[Any]
     lengths: npt.NDArray[np.uint64]
@@ -193,9 +203,22 @@ class SendBatch:
         if len(rows) == len(lengths) == 1:
             return self._send_one(int(rows[0]), int(lengths[0]))
         plan = self._plan(rows, lengths.tolist())
-        clients, packets, count = len(rows), len(lengths), len(plan.slots)
+        packets, count = len(lengths), len(plan.slots)
         plan.lengths[:] = lengths
-        contexts = self.paths.srtp[rows]
+        lost = self._send_plan(plan, packets) if count else {}
+        self.sent += count - sum(map(len, lost.values()))
+        for place, deliver in plan.tunnels:
+            deliver(self._packets(place * packets, lengths.tolist()))
+        return lost
+
+    def _packets(self, first: int, lengths: list[int]) -> list[bytes]:
+        """Copies of the packets in the slots from `first` on."""
+        return [self.arena[slot, :length].tobytes() for slot, length in enumerate(lengths, first)]
+
+    def _send_plan(self, plan: _Plan, packets: int) -> Lost:
+        """Protect and send what a plan is for, `packets` for each client."""
+        clients = len(plan.rows)
+        contexts = self.paths.srtp[plan.rows]
         if contexts.tobytes() != plan.contexts:
             plan.contexts = contexts.tobytes()
             plan.connected = bool(contexts.all())
@@ -215,17 +238,20 @@ class SendBatch:
         if any(status):  # a context that protects no more: that client gets nothing of this batch
             failed = np.array(status, bool).reshape(clients, packets).any(axis=1)
             chosen = np.flatnonzero(~failed)
-            lost[Drop.SEND_ERROR] = np.repeat(np.flatnonzero(failed), packets).tolist()
+            places = np.array(plan.clients)[failed]
+            lost[Drop.SEND_ERROR] = np.repeat(places, packets).tolist()
         if self.mode == "plain":
-            self._send_plain(rows, packets, range(clients) if chosen is None else chosen.tolist(), lost)
+            self._send_plain(plan, packets, range(clients) if chosen is None else chosen.tolist(), lost)
         else:
             self._send_messages(plan, chosen, lost)
-        self.sent += count - sum(map(len, lost.values()))
         return lost
 
     def _send_one(self, row: int, length: int) -> Lost:
         """Send the packet in slot 0, a retransmission: no plan is worth making for it."""
         paths = self.paths
+        if row in paths.tunnels:
+            paths.tunnels[row](self._packets(0, [length]))
+            return {}
         self._lengths[0] = length
         context, fd = int(paths.srtp[row]), int(paths.fd[row])
         slot, size = self._slot_pointers[0], self._length_pointers[0]
@@ -233,7 +259,7 @@ class SendBatch:
             return {Drop.SEND_ERROR: [0]}
         lost: Lost = {}
         if self.mode == "plain":
-            self._send_plain(np.array([row]), 1, (0,), lost)
+            self._send_slots(row, 0, 1, 0, lost)
         else:
             name = paths.name_pointer + NAME_SIZE * row
             iov = int(self._iov_pointers[0])
@@ -257,10 +283,19 @@ class SendBatch:
         return plan
 
     def _new_plan(self, rows: npt.NDArray[np.int64], runs: tuple[int, ...]) -> _Plan:
-        clients, packets = len(rows), sum(runs)
+        everybody, packets = len(rows), sum(runs)
+        tunnels = self._tunnels(rows)
+        places: Sequence[int] = range(everybody)
+        slots: Sequence[int] = range(everybody * packets)
+        if tunnels:
+            there = {place for place, _ in tunnels}
+            places = [place for place in places if place not in there]
+            slots = [slot for slot in slots if slot // packets not in there]
+            rows = rows[places]
+        clients = len(places)
         sizes = np.array(runs)
         starts = np.cumsum(sizes) - sizes
-        first = (np.arange(0, clients * packets, packets)[:, None] + starts).ravel()
+        first = (np.array(places, np.int64)[:, None] * packets + starts).ravel()
         headers = np.zeros(clients * len(runs), _MSGHDR)
         headers["iov"] = self._iov_pointers[first]
         headers["control"] = self._control_pointers[: len(headers)]
@@ -271,36 +306,48 @@ class SendBatch:
         table["control_length"] = np.where(sizes > 1, _CMSG_SIZE, 0)
         fds = self.paths.fd[rows]
         plan = _Plan()
-        plan.slots = self._slot_pointers[: clients * packets]
-        plan.sizes = self._length_pointers[: clients * packets]
-        plan.lengths = self._lengths[: clients * packets].reshape(clients, packets)
+        plan.rows = rows
+        plan.clients = places
+        plan.tunnels = tunnels
+        plan.slots = [self._slot_pointers[slot] for slot in slots]
+        plan.sizes = [self._length_pointers[slot] for slot in slots]
+        plan.lengths = self._lengths[: everybody * packets].reshape(everybody, packets)
         plan.runs = runs
         plan.segments = self._segment[: len(headers)]
-        # one run for each client needs no list of places
-        plan.firsts = self._lengths[: clients * packets : packets] if len(runs) == 1 else first
+        # one run for each of all clients needs no list of places
+        plan.one_run = len(runs) == 1 and not tunnels
+        plan.firsts = self._lengths[: everybody * packets : packets] if plan.one_run else first
         plan.headers = headers
         plan.pointer = _address(headers)
         plan.fds = fds
-        plan.fd = int(fds[0]) if (fds == fds[0]).all() else None
+        plan.fd = int(fds[0]) if clients and (fds == fds[0]).all() else None
         plan.contexts = b""
         plan.connected = False
         plan.every = []
         return plan
 
+    def _tunnels(self, rows: npt.NDArray[np.int64]) -> list[tuple[int, Deliver]]:
+        """The places of those that are no UDP clients, and what takes their packets."""
+        tunnels = self.paths.tunnels
+        if not tunnels:
+            return []
+        return [(place, tunnels[row]) for place, row in enumerate(rows.tolist()) if row in tunnels]
+
     def _send_messages(self, plan: _Plan, chosen: npt.NDArray[np.int64] | None, lost: Lost) -> None:
         """Send one message for each run of each client; `chosen` are the clients to send to (None: all)."""
         runs = len(plan.runs)
-        plan.segments[:] = plan.firsts if runs == 1 else self._lengths[plan.firsts]
+        plan.segments[:] = plan.firsts if plan.one_run else self._lengths[plan.firsts]
         clients = len(plan.fds)
         if chosen is None and plan.fd is not None:
-            self._transmit(plan.fd, plan.pointer, plan.headers, range(clients), plan.runs, lost)
+            self._transmit(plan.fd, plan.pointer, plan.headers, plan.clients, plan.runs, lost)
             return
         some = np.arange(clients) if chosen is None else chosen
         for fd in np.unique(plan.fds[some]):
             through = some[plan.fds[some] == fd]
             selected = self._chosen[: len(through) * runs]
             selected[:] = plan.headers.reshape(clients, runs)[through].ravel()
-            self._transmit(int(fd), self._chosen_pointer, selected, through.tolist(), plan.runs, lost)
+            places = [plan.clients[index] for index in through.tolist()]
+            self._transmit(int(fd), self._chosen_pointer, selected, places, plan.runs, lost)
 
     def _runs(self, lengths: list[int]) -> tuple[int, ...]:
         """How many packets each run of equally long packets has: the same for every client."""
@@ -372,22 +419,24 @@ class SendBatch:
             if error != errno.EINTR:
                 return 0, error
 
-    def _send_plain(
-        self, rows: npt.NDArray[np.int64], packets: int, chosen: Iterable[int], lost: Lost
-    ) -> None:
+    def _send_plain(self, plan: _Plan, packets: int, chosen: Iterable[int], lost: Lost) -> None:
         for index in chosen:
-            row = int(rows[index])
-            sender = self.paths.sockets.get(int(self.paths.fd[row]))
-            if sender is None:
-                _lose(lost, Drop.SEND_ERROR, index, packets)
-                continue
-            address = self.paths.address(row)
-            for slot in range(index * packets, (index + 1) * packets):
-                self.system_calls += 1
-                try:
-                    sender.sendto(self.arena[slot, : int(self._lengths[slot])].data, address)
-                except OSError as error:
-                    _lose(lost, Drop.SOCKET_FULL if error.errno in FULL else Drop.SEND_ERROR, index)
+            place = plan.clients[index]
+            self._send_slots(int(plan.rows[index]), place * packets, packets, place, lost)
+
+    def _send_slots(self, row: int, first: int, packets: int, place: int, lost: Lost) -> None:
+        """Send the packets in the slots from `first` on to one client, `place` of the batch."""
+        sender = self.paths.sockets.get(int(self.paths.fd[row]))
+        if sender is None:
+            _lose(lost, Drop.SEND_ERROR, place, packets)
+            return
+        address = self.paths.address(row)
+        for slot in range(first, first + packets):
+            self.system_calls += 1
+            try:
+                sender.sendto(self.arena[slot, : int(self._lengths[slot])].data, address)
+            except OSError as error:
+                _lose(lost, Drop.SOCKET_FULL if error.errno in FULL else Drop.SEND_ERROR, place)
 
 
 def _lose(lost: Lost, reason: Drop, client: int, count: int = 1) -> None:

@@ -8,6 +8,7 @@ to date. The arrays are replaced when the table grows: read them from the table 
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,8 @@ import numpy.typing as npt
 from .addresses import NAME_SIZE, name_length, unpack_name
 
 _FIRST_ROWS = 16
+
+Deliver = Callable[[list[bytes]], object]
 
 
 class PathTable:
@@ -36,8 +39,10 @@ class PathTable:
         between.
     sockets : dict of int to socket.socket
         The port's sockets by file descriptor.
+    tunnels : dict of int to callable
+        Rows that no socket reaches: what takes their packets, unprotected.
     version : int
-        Another number whenever an address, a socket or `name_pointer` has changed.
+        Another number whenever an address, a socket, a tunnel or `name_pointer` has changed.
     """
 
     def __init__(self) -> None:
@@ -46,6 +51,7 @@ class PathTable:
         self.fd: npt.NDArray[np.int32] = np.full(_FIRST_ROWS, -1, np.int32)
         self.srtp: npt.NDArray[np.uint64] = np.zeros(_FIRST_ROWS, np.uint64)
         self.sockets: dict[int, socket.socket] = {}
+        self.tunnels: dict[int, Deliver] = {}
         self.name_pointer = self._name_pointer()
         self.version = 0
         self._free = list(range(_FIRST_ROWS - 1, -1, -1))
@@ -77,6 +83,18 @@ class PathTable:
         self.clear_address(row)
         self.srtp[row] = 0
         self._free.append(row)
+
+    def open_tunnel(self, deliver: Deliver) -> int:
+        """Take a row whose packets are handed to `deliver`."""
+        row = self.allocate()
+        self.tunnels[row] = deliver
+        self.version += 1
+        return row
+
+    def close_tunnel(self, row: int) -> None:
+        """Give the row of a tunnel back."""
+        del self.tunnels[row]
+        self.free(row)
 
     def set_address(self, row: int, name: bytes, sender: socket.socket) -> None:
         """Point a row at the 28-byte address `name`, reached through the socket `sender`."""

@@ -284,6 +284,11 @@ class UdpPort:
             if local.reports is not None and not self.closed:
                 self._read(local, local.reports)
 
+    def drained(self) -> None:
+        """What came to the room by another way than the sockets is in."""
+        if not self.closed:
+            self._on_drained()
+
     def _drain(self, local: _Local) -> None:
         self._read(local, local.socket)
         if not self.closed:

@@ -173,7 +173,7 @@ class Transport:
         self._remote = remote
         self.ice.restart(remote.ufrag, new_credentials(), self._port.time())
         self._port.claim(self)
-        if self.state == "failed" and self._dtls.state == "new":
+        if self.state in ("checking", "failed") and self._dtls.state == "new":
             self.times["connect"] = self._port.time()
             self._set_state("checking")
         elif self.state == "failed" and self._dtls.state == "connected":

@@ -1,0 +1,146 @@
+"""Media over the signaling carrier: which clients use a tunnel, and how theirs moves there and back.
+
+A tunnel is another path of the same session: m-lines, tracks, SSRCs and everything decided about them stay,
+only bytes go another way. While a client's tunnel is open its UDP transport feeds nothing, and its end does
+no harm. A tunnel belongs to the carrier over which it was opened: after that was lost and the session
+resumed, the client opens it again.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Final
+
+from ..forwarding.lines import ClientLines
+from ..rtp.frames import CODECS
+from ..transport.tunnel import TunnelTransport
+from . import session as events
+from .carrier import MediaCarrier
+from .member import Member
+
+if TYPE_CHECKING:
+    from .server import SignalingServer
+
+POLICIES: Final = ("auto", "webrtc", "websocket")
+
+
+def carries(codec: str) -> bool:
+    """Whether frames of a codec can go through a tunnel."""
+    return codec.upper() in CODECS
+
+
+class TunnelDesk:
+    """Opens and closes the tunnels of a room's clients.
+
+    Parameters
+    ----------
+    server : SignalingServer
+        The room's signaling.
+    seed : int, optional
+        Seed of SSRCs and first numbers.
+
+    Attributes
+    ----------
+    policy : str
+        What the room allows: ``"auto"`` both, ``"webrtc"`` only that; with ``"websocket"`` clients shall not
+        try WebRTC at all.
+    """
+
+    def __init__(self, server: SignalingServer, seed: int | None = None) -> None:
+        self.server = server
+        self.policy = "auto"
+        self._generator = random.Random(seed)
+
+    def asked(self, member: Member, event: events.TunnelAsked) -> None:
+        """Open or close a member's tunnel, or say why not."""
+        if not event.open:
+            self._close(member, event.reason)
+        else:
+            refused = self._refusal(member)
+            if refused is not None:
+                member.session.error(event.id, *refused)
+                return
+            self._open(member, event.reason)
+        member.session.tunnel(event.id, event.open, event.reason)
+        self.server.on_change()
+
+    def _refusal(self, member: Member) -> tuple[str, str] | None:
+        """Code and sentence of why a member may have no tunnel; None if it may."""
+        if self.policy == "webrtc":
+            return "not_allowed", 'this room sends media by WebRTC only: it was made with transport="webrtc"'
+        if not isinstance(member.carrier, MediaCarrier):
+            return "not_allowed", f"no media can be sent by {member.carrier.kind}"
+        for publication in member.publications.values():
+            if not carries(publication.codec.name):
+                return (
+                    "no_codec",
+                    f"{publication.codec.name} cannot be sent without WebRTC, only VP8, H264 and Opus; "
+                    'make the room with video_codecs=["VP8", "H264"]',
+                )
+        return None
+
+    def _open(self, member: Member, reason: str) -> None:
+        server, carrier = self.server, member.carrier
+        assert isinstance(carrier, MediaCarrier)
+        member.tunnel_reason = reason
+        if member.tunnel is not None:
+            member.tunnel.reopen(carrier)
+        else:
+            lines = ClientLines(member.client)
+            member.tunnel = TunnelTransport(
+                server.port.paths, carrier, lines, server.clock, self._generator, server.port.drained
+            )
+            if member.client is not None:
+                self._support(member)
+                server.router.move(member.client, member.tunnel, server.clock())
+
+    def _close(self, member: Member, reason: str) -> None:
+        tunnel, member.tunnel = member.tunnel, None
+        if tunnel is None:
+            return
+        member.tunnel_reason = reason
+        transport = member.transport
+        if member.client is not None and transport is not None:
+            self._support(member)
+            self.server.router.move(member.client, transport, self.server.clock())
+            if transport.state in ("failed", "closed"):
+                self.server.transport_state(member, transport, transport.state)
+        tunnel.close()
+
+    def end(self, member: Member) -> None:
+        """Close a member's tunnel together with all of its media."""
+        tunnel, member.tunnel = member.tunnel, None
+        if tunnel is not None:
+            tunnel.close()
+
+    def use(self, member: Member) -> None:
+        """Let the tunnel of a member know its client, which came later."""
+        if member.tunnel is not None:
+            member.tunnel.lines = ClientLines(member.client)
+
+    def supports(self, member: Member, codec: str, payload_type: int | None) -> bool:
+        """Whether a member can receive a codec, negotiated as `payload_type`, on the way it uses."""
+        return bool(payload_type) and (member.tunnel is None or carries(codec))
+
+    def _support(self, member: Member) -> None:
+        for subscription in member.subscriptions.values():
+            consumer = subscription.consumer
+            if consumer.producer is not None:
+                codec, payload_type = consumer.producer.codec, consumer.header.payload_type
+                consumer.supported = self.supports(member, codec, payload_type)
+
+    def receive(self, member: Member, data: bytes) -> None:
+        """Take a binary message of a member's carrier; without a tunnel it leads nowhere."""
+        if member.tunnel is not None:
+            member.tunnel.receive(data)
+
+    def lost(self, member: Member) -> None:
+        """A member's carrier is gone."""
+        if member.tunnel is not None:
+            member.tunnel.lost()
+
+    def tick(self, now: float) -> None:
+        """Do what is due."""
+        for member in list(self.server.members.values()):
+            if member.tunnel is not None:
+                member.tunnel.tick(now)
