@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import errors, measure
     from .comparison import Comparison, compare
+    from .diagnosis.doctor import doctor
     from .forwarding.architecture import Architecture, architecture
     from .participant import Layer, Participant, Track
     from .peers import File, Peer, RemoteTrack, TestPattern
@@ -38,6 +39,7 @@ __all__ = [
     "Track",
     "architecture",
     "compare",
+    "doctor",
     "errors",
     "ice_servers",
     "measure",
@@ -57,6 +59,7 @@ _HOMES = {
     "Track": "participant",
     "architecture": "forwarding.architecture",
     "compare": "comparison",
+    "doctor": "diagnosis.doctor",
 }
 
 _MODULES = {"errors": "errors", "ice_servers": "signaling.ice_servers", "measure": "measure"}

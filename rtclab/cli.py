@@ -78,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from .bench.command import bench
 
             return bench(options)
-        from .doctor import main as doctor
+        from .diagnosis.machine import main as doctor
 
         return doctor(install=options.install_chromium)
     except RtclabError as error:

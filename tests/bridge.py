@@ -8,6 +8,7 @@ from typing import Any
 
 from playwright.sync_api import Page
 
+from rtclab.diagnosis.doctor import Doctor
 from rtclab.widgets.base import SignalingWidget
 
 PUMP = """() => {
@@ -33,14 +34,14 @@ class Bridge:
 
     def __init__(self, page: Page) -> None:
         self._page = page
-        self._widgets: dict[str, SignalingWidget] = {}
+        self._widgets: dict[str, SignalingWidget | Doctor] = {}
         self._outgoing: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         page.expose_function("toKernel", self._to_kernel)
         page.expose_function("fromKernel", self._from_kernel)
         page.evaluate(PUMP)
 
-    def show(self, widget: SignalingWidget, module: str, width: int | None = None) -> None:
-        """Render `widget` with the page's `module` (``"Publisher"`` or ``"Viewer"``)."""
+    def show(self, widget: SignalingWidget | Doctor, module: str, width: int | None = None) -> None:
+        """Render `widget` with the page's `module` (``"Publisher"``, ``"Viewer"``, ``"Doctor"``)."""
         self._widgets[widget.key] = widget
         widget.send = lambda content, buffers=None: self._outgoing.put((widget.key, content))
         widget._hub._widget_send = widget.send

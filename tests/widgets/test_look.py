@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Page, expect
 
+from rtclab.diagnosis.doctor import CHECKS
+
 LIVE = 20_000  # ms to wait at most for media on a busy machine
 
 # the colours of JupyterLab's own themes
@@ -103,6 +105,37 @@ def test_everything_fits_and_can_be_read(lab: Page, theme: str) -> None:
     expect(lab.get_by_role("listitem", name="bob").locator(".rtclab-figures")).to_contain_text(
         "fps", timeout=LIVE
     )
+    for width in (320, 480, 700, 1000, 1600):
+        lab.set_viewport_size({"width": width, "height": 900})
+        assert lab.evaluate(OVERFLOW) == [], width
+    ratio, text = lab.evaluate(CONTRAST)
+    assert ratio >= 4.5, text
+
+
+EXAMINED = """async ([checks, colours]) => {
+  for (const [name, value] of Object.entries(colours)) {
+    document.documentElement.style.setProperty(`--jp-${name}`, value);
+  }
+  const dark = colours["layout-color1"] === "#212121";
+  if (colours["layout-color1"]) document.body.setAttribute("data-jp-theme-light", String(!dark));
+  document.body.style.margin = "0";
+  const { Examination } = await import("/js/doctor.js");
+  const { renderDoctor } = await import("/js/doctor_view.js");
+  const examination = new Examination(new FakeModel({ checks }, room));
+  renderDoctor(examination, document.body);
+  const states = ["running", "ok", "warn", "fail", "none", "waiting"];
+  const address = "http://a-host-with-a-name-that-is-far-too-long.and-knows-no-end.example/user/x/";
+  const detail = `${address} said so. `.repeat(3);
+  const rows = checks.map(([check], i) => ({ check, state: states[i % states.length], detail }));
+  examination.receive({ doctor: "", say: "rows", rows });
+  examination.receive({ doctor: "", say: "verdict", tone: "error", sentence: detail });
+}"""
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_the_doctor_fits_and_can_be_read(lab: Page, theme: str) -> None:
+    lab.evaluate(EXAMINED, [[[name, *rest] for name, rest in CHECKS.items()], THEMES[theme]])
+    expect(lab.locator("[data-check=versions]")).to_have_attribute("data-state", "waiting")
     for width in (320, 480, 700, 1000, 1600):
         lab.set_viewport_size({"width": width, "height": 900})
         assert lab.evaluate(OVERFLOW) == [], width

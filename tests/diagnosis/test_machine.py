@@ -1,4 +1,4 @@
-"""The doctor's report, its checks on this machine, and its exit code."""
+"""The report of ``rtclab doctor``, its checks of this machine, and its exit code."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from rtclab import doctor
 from rtclab.chromium import ChromiumMissing
 from rtclab.cli import main
-from rtclab.doctor import Check, Finding, Report
+from rtclab.diagnosis import machine
+from rtclab.diagnosis.findings import Check, Finding, Report
 
 
 def test_this_machine_passes() -> None:
-    report = doctor.doctor()
+    report = machine.examine()
     assert [check for check in report.checks if check.state == "fail"] == []
     assert report.ok
 
@@ -39,8 +39,8 @@ def test_a_check_that_raises_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> No
     def broken() -> Finding:
         raise ImportError("no such library")
 
-    monkeypatch.setattr(doctor, "CHECKS", {"SRTP": broken})
-    assert doctor.doctor().checks == (Check("SRTP", "fail", "ImportError: no such library"),)
+    monkeypatch.setattr(machine, "CHECKS", {"SRTP": broken})
+    assert machine.examine().checks == (Check("SRTP", "fail", "ImportError: no such library"),)
 
 
 def test_no_ipv6_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,18 +51,18 @@ def test_no_ipv6_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
             raise OSError("Address family not supported")
         return real(family, *rest)
 
-    monkeypatch.setattr(doctor.socket, "socket", ipv4_only)
-    assert doctor._ipv6()[0] == "warn"
-    assert doctor._ipv4()[0] == "ok"
+    monkeypatch.setattr(machine.socket, "socket", ipv4_only)
+    assert machine._ipv6()[0] == "warn"
+    assert machine._ipv4()[0] == "ok"
 
 
 def test_a_system_without_gso_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "UDP_SEGMENT", 9999)
-    assert doctor._batches()[0] == "warn"
+    monkeypatch.setattr(machine, "UDP_SEGMENT", 9999)
+    assert machine._batches()[0] == "warn"
 
 
 def test_a_missing_package_is_named() -> None:
-    state, detail = doctor._versions(("numpy", "no-such-package"), "fail", "reinstall rtclab")
+    state, detail = machine._versions(("numpy", "no-such-package"), "fail", "reinstall rtclab")
     assert (state, detail) == ("fail", "missing: no-such-package; reinstall rtclab")
 
 
@@ -70,7 +70,7 @@ def test_the_command_prints_the_report(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     finding: Finding = ("ok", "fine")
-    monkeypatch.setattr(doctor, "CHECKS", {"Python": lambda: finding})
+    monkeypatch.setattr(machine, "CHECKS", {"Python": lambda: finding})
     assert main(["doctor"]) == 0
     assert capsys.readouterr().out.endswith("rtclab has everything it needs here.\n")
     finding = ("fail", "too old")
@@ -86,8 +86,8 @@ def test_chromium_is_installed_on_demand_only(
         asked.append(True)
         raise ChromiumMissing("not as this user")
 
-    monkeypatch.setattr(doctor, "CHECKS", {"Python": lambda: ("ok", "fine")})
-    monkeypatch.setattr(doctor, "ensure_chromium", ensure)
+    monkeypatch.setattr(machine, "CHECKS", {"Python": lambda: ("ok", "fine")})
+    monkeypatch.setattr(machine, "ensure_chromium", ensure)
     main(["doctor"])
     assert not asked
     main(["doctor", "--install-chromium"])

@@ -1,7 +1,7 @@
 """``rtclab doctor``: does this machine have what rtclab needs, and if not, what to do about it.
 
 Each check looks at one thing and says ``ok``, ``warn`` (a feature is missing) or ``fail`` (rtclab cannot
-work). Only this machine is asked: nothing is sent beyond its own addresses.
+work). Only this machine is asked, and what the environment names as STUN and TURN servers.
 """
 
 from __future__ import annotations
@@ -13,14 +13,11 @@ import platform
 import socket
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal
 
-from . import __version__
-from .chromium import ChromiumMissing, ensure_chromium, find_chromium
-
-State = Literal["ok", "warn", "fail"]
-Finding = tuple[State, str]
+from ..chromium import ChromiumMissing, ensure_chromium, find_chromium
+from . import server
+from .findings import Check, Finding, Report, State
 
 PACKAGES = ("aiortc", "aioice", "pylibsrtp", "av", "anywidget", "ipywidgets", "numpy", "pandas")
 LAB_PACKAGES = ("jupyterlab", "ipykernel")
@@ -28,60 +25,7 @@ ECHO_TIMEOUT = 1.0
 UDP_SEGMENT = 103  # linux/udp.h; the socket module has no name for it
 
 
-@dataclass(frozen=True)
-class Check:
-    """One thing looked at.
-
-    Attributes
-    ----------
-    name : str
-        What was looked at.
-    state : str
-        ``"ok"``, ``"warn"`` or ``"fail"``.
-    detail : str
-        What was found, and what to do unless it is ok.
-    """
-
-    name: str
-    state: State
-    detail: str
-
-
-@dataclass(frozen=True)
-class Report:
-    """What the doctor found; its ``repr`` is the table.
-
-    Attributes
-    ----------
-    checks : tuple of Check
-        In the order they were made.
-    """
-
-    checks: tuple[Check, ...]
-
-    @property
-    def ok(self) -> bool:
-        """Whether nothing failed; warnings are allowed."""
-        return all(check.state != "fail" for check in self.checks)
-
-    @property
-    def summary(self) -> str:
-        """One sentence."""
-        failed = [check.name for check in self.checks if check.state == "fail"]
-        warned = [check.name for check in self.checks if check.state == "warn"]
-        if failed:
-            return f"rtclab cannot work here until this is put right: {', '.join(failed)}."
-        if warned:
-            return f"rtclab works here, with limits: {', '.join(warned)}."
-        return "rtclab has everything it needs here."
-
-    def __repr__(self) -> str:
-        width = max(len(check.name) for check in self.checks)
-        lines = [f"{check.state:<4}  {check.name:<{width}}  {check.detail}" for check in self.checks]
-        return "\n".join([f"rtclab {__version__}", "", *lines, "", self.summary])
-
-
-def doctor() -> Report:
+def examine() -> Report:
     """Make every check; takes about a second and never raises."""
     return Report(tuple(_make(name, check) for name, check in CHECKS.items()))
 
@@ -93,7 +37,7 @@ def main(install: bool = False) -> int:
             ensure_chromium()
         except ChromiumMissing as error:
             sys.stderr.write(f"rtclab: {error}\n")
-    report = doctor()
+    report = examine()
     sys.stdout.write(f"{report!r}\n")
     return 0 if report.ok else 1
 
@@ -158,7 +102,7 @@ def _echo(family: socket.AddressFamily, host: str) -> None:
 
 
 def _port() -> Finding:
-    from .transport.port import UdpPort
+    from ..transport.port import UdpPort
 
     port = UdpPort.open()
     try:
@@ -197,7 +141,7 @@ def _batches() -> Finding:
 def _srtp() -> Finding:
     from pylibsrtp import Policy, Session
 
-    from .transport.srtp import load
+    from ..transport.srtp import load
 
     load()
     key = bytes(range(28))  # 128-bit key, 96-bit salt
@@ -261,5 +205,8 @@ CHECKS: dict[str, Callable[[], Finding]] = {
     "Batched packets": _batches,
     "SRTP": _srtp,
     "Codecs": _codecs,
+    "Server extension": server.extension,
+    "Jupyter servers": server.servers,
+    "STUN and TURN": server.ice,
     "Chromium": _chromium,
 }
