@@ -1,8 +1,8 @@
 """``rtclab lab``: JupyterLab on the notebooks, from a checkout or from an installed wheel.
 
 Nothing leaves the machine unasked: JupyterLab's news, update check and extension catalogue are off, the first
-two as defaults (``lab_config/``) that a person's own settings override. The server extension is on, even where
-the installation did not enable it.
+two as defaults (``lab_config/``) that a person's own settings override. rtclab's server extension is on, even
+where the installation did not enable it.
 """
 
 from __future__ import annotations
@@ -80,8 +80,8 @@ def extension_problem() -> str | None:
         importlib.import_module("rtclab.jupyter.extension")
     except ImportError as error:
         return (
-            f"the server extension cannot be loaded ({error}), so rooms are reached by comm only, which waits "
-            "while a cell runs. Put it right with: pip install -U 'rtclab[lab]'"
+            f"the server extension cannot be loaded ({error}), so rooms are reached by comm only, which "
+            "waits while a cell runs. Put it right with: pip install -U 'rtclab[lab]'"
         )
     return None
 

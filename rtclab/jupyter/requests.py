@@ -18,7 +18,7 @@ from tornado.httputil import (
 )
 from tornado.web import Application
 
-from ..signaling.carrier import Connect
+from ..signaling.carrier import ConnectGuest
 from ..signaling.web import Access, NothingHere
 from ..signaling.whip import WhipDesk
 from .protocol import REQUEST_HEADERS, RESPONSE_HEADERS
@@ -29,7 +29,7 @@ HOST: Final = "localhost"
 class Admitted(Access):
     """Lets everybody in: the Jupyter server has asked for a login, and sees to other origins."""
 
-    def allows_origin(self, origin: str | None, host: str = "") -> bool:
+    def allows_origin(self, origin: str | None, host: str) -> bool:
         """Nothing is said about origins here."""
         return False
 
@@ -76,7 +76,7 @@ class Responder:
         The room's side of a carrier, see `rtclab.signaling.carrier`.
     """
 
-    def __init__(self, connect: Connect) -> None:
+    def __init__(self, connect: ConnectGuest) -> None:
         access = Admitted()
         self._desk = WhipDesk(connect)
         self._application = Application(

@@ -27,8 +27,8 @@ from tornado.websocket import (
 )
 
 from ..engine import Engine, get_engine
-from ..errors import SignalingError
-from ..signaling.carrier import Connect
+from ..errors import ShareRefused
+from ..signaling.carrier import Connect, ConnectGuest
 from ..signaling.websocket import SocketCarrier, SocketHub
 from .protocol import GOING_AWAY, MAX_CONTROL, MAX_FRAME, VERSION, room_path
 from .record import Server, find_server, parent_pid, runtime_folder
@@ -57,12 +57,12 @@ class Listing:
         Told where the room is below the server's base URL, ``None`` while it is nowhere.
     admit : callable, optional
         From a share's token and the address of who shows it to what takes them in; raises
-        `rtclab.errors.SignalingError`.
+        `rtclab.errors.ShareRefused`.
     """
 
     id: str
     name: str
-    connect: Connect
+    connect: ConnectGuest
     on_path: Callable[[str | None], None] = lambda path: None
     admit: Admit | None = None
 
@@ -113,6 +113,7 @@ class Uplink:
         self._kernel = kernel
         self._listings: dict[str, Listing] = {}
         self._server: Server | None = None
+        self._former: Server | None = None
         self._socket: WebSocketClientConnection | None = None
         self._running: asyncio.Task[None] | None = None
         self._work: set[asyncio.Task[None]] = set()
@@ -152,7 +153,8 @@ class Uplink:
         pause = FIRST_PAUSE
         try:
             while True:
-                self._server = self._find(self._server) or self._server
+                self._server = self._find(self._former)
+                self._former = self._server or self._former
                 if self._server is not None and await self._stay(self._server):
                     pause = FIRST_PAUSE
                 self._settled.set()
@@ -222,7 +224,8 @@ class Uplink:
             elif kind == "open":
                 self._start(self._open(message["stream"], message))
             elif kind == "request":
-                self._start(self._respond(message))
+                asked = [str(message[name]) for name in ("room", "method", "path", "body")]
+                self._start(self._respond(message["id"], dict(message["headers"]), *asked))
         except (ValueError, KeyError, TypeError, RecursionError):
             return  # another version's
 
@@ -233,19 +236,19 @@ class Uplink:
 
     async def _open(self, stream: str, message: dict[str, Any]) -> None:
         """Take somebody in, until they leave."""
-        listing, server = self._listings.get(message.get("room", "")), self._server
+        listing, server = self._listings.get(str(message.get("room"))), self._server
         if listing is None or server is None:
             self._refuse(stream, 404, "there is no such room: it was closed")
             return
-        connect = listing.connect
+        connect: Connect = listing.connect
         if message.get("kind") == "share":
             if listing.admit is None:
                 self._refuse(stream, 403, "this room is not shared")
                 return
             try:
                 connect = listing.admit(str(message.get("token")), str(message.get("remote")))
-            except SignalingError as error:
-                self._refuse(stream, getattr(error, "status", 401), str(error))
+            except ShareRefused as error:
+                self._refuse(stream, error.status, str(error))
                 return
         if len(listing.hub.carriers) >= listing.hub.limit:
             self._refuse(stream, 503, f"{listing.hub.limit} clients are connected, which is all")
@@ -266,16 +269,15 @@ class Uplink:
     def _refuse(self, stream: str, status: int, detail: str) -> None:
         self._tell({"type": "refuse", "stream": stream, "status": status, "detail": detail})
 
-    async def _respond(self, request: dict[str, Any]) -> None:
+    async def _respond(
+        self, number: int, headers: dict[str, str], room: str, method: str, path: str, body: str
+    ) -> None:
         """Answer an HTTP request."""
-        listing = self._listings.get(request["room"])
-        if listing is None:
-            response = {"status": 404, "headers": [], "body": ""}
-        else:
-            response = await listing.responder.respond(
-                request["method"], request["path"], request["headers"], request["body"]
-            )
-        self._tell({"type": "response", "id": request["id"], **response})
+        response: dict[str, Any] = {"status": 404, "headers": [], "body": ""}
+        listing = self._listings.get(room)
+        if listing is not None:
+            response = await listing.responder.respond(method, path, headers, body)
+        self._tell({"type": "response", "id": number, **response})
 
 
 DIAL_ERRORS: Final = (OSError, HTTPClientError, WebSocketError, StreamClosedError, asyncio.TimeoutError)
@@ -290,10 +292,12 @@ def get_uplink() -> Uplink | None:
         return None
     engine = get_engine()
     if _uplink is None or _uplink.engine is not engine:
-        _uplink = Uplink(
-            engine, lambda former: find_server(runtime_folder(), parent_pid(), former), kernel_id()
-        )
+        _uplink = Uplink(engine, _find, kernel_id())
     return _uplink
+
+
+def _find(former: Server | None) -> Server | None:
+    return find_server(runtime_folder(), parent_pid(), former)
 
 
 def kernel_id() -> str | None:

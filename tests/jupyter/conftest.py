@@ -8,6 +8,7 @@ import pytest
 
 import rtclab
 from jupyter_tools import JupyterServer
+from rtclab.jupyter import uplink
 
 
 @pytest.fixture(scope="session")
@@ -21,6 +22,7 @@ def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServer]
 @pytest.fixture
 def as_kernel(jupyter: JupyterServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """This process looks like one of the server's kernels."""
+    monkeypatch.setattr(uplink, "_uplink", None)
     monkeypatch.setenv("JPY_PARENT_PID", str(jupyter.pid))
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(jupyter.runtime))
 

@@ -12,7 +12,7 @@ import pytest
 from http_tools import LIMIT, on_engine, wait_until
 from jupyter_tools import JupyterServer, Socket, refusal
 from rtclab.engine import get_engine
-from rtclab.errors import SignalingError
+from rtclab.errors import ShareRefused
 from rtclab.jupyter.record import find_server
 from rtclab.jupyter.uplink import Listing
 from rtclab.signaling.carrier import Carrier, Connect
@@ -36,7 +36,7 @@ class Echo:
 
     def admit(self, token: str, remote: str) -> Connect:
         self.tokens.append((token, remote))
-        raise SignalingError("share_expired", "this link has expired")
+        raise ShareRefused("share_expired", "this link has expired")
 
     class Guest:
         def __init__(self, echo: Echo, carrier: SocketCarrier) -> None:
@@ -103,7 +103,8 @@ def test_the_kernel_learns_that_a_browser_is_gone(jupyter: JupyterServer, echo: 
     wait_until(lambda: echo.ends)
     assert "4000" in echo.ends[0]
     lost = Socket(jupyter, SIGNALING)
-    on_engine(lambda: lost.connection.protocol and lost.connection.protocol._abort())
+    assert lost.connection.protocol is not None
+    on_engine(lost.connection.protocol._abort)
     wait_until(lambda: len(echo.ends) == 2)
     assert not echo.listing.hub.carriers
 

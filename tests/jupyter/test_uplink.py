@@ -1,0 +1,225 @@
+"""The kernel's side: which server it finds, how it comes back to it, and that it is silent without one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tornado.netutil
+from tornado.httpserver import HTTPServer
+from tornado.web import Application
+
+import rtclab
+from http_tools import LIMIT, on_engine, wait_until
+from rtclab.engine import get_engine
+from rtclab.jupyter import uplink as uplinks
+from rtclab.jupyter.extension import routes
+from rtclab.jupyter.record import Server, find_server, key_path, write_key
+from rtclab.jupyter.registry import EngineSocket, Registry
+from rtclab.jupyter.uplink import Listing, Uplink, kernel_id
+
+PID = 12345
+
+
+def leave_record(folder: Path, pid: int = PID, **fields: object) -> Path:
+    """What a Jupyter server leaves in its runtime folder."""
+    record = {"url": "http://127.0.0.1:8888/", "hostname": "127.0.0.1", "port": 8888, **fields}
+    path = folder / f"jpserver-{pid}.json"
+    path.write_text(json.dumps(record))
+    return path
+
+
+class Door:
+    """A server of nothing but the extension, in this process, that can be stopped and started again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = 0
+        self.pid = PID
+        self.registry = Registry("")
+        self._http: HTTPServer | None = None
+
+    async def start(self) -> None:
+        [bound] = tornado.netutil.bind_sockets(self.port, "127.0.0.1")
+        self.port = bound.getsockname()[1]
+        self.registry = Registry(write_key(key_path(self.folder, self.pid)))
+        self._http = HTTPServer(Application(routes("/base/", self.registry)))
+        self._http.add_sockets([bound])
+        leave_record(self.folder, self.pid, url=f"http://127.0.0.1:{self.port}/base/", port=self.port)
+
+    async def stop(self) -> None:
+        assert self._http is not None
+        self._http.stop()
+        for engine in set(self.registry.rooms.values()):
+            engine.close()
+        await self._http.close_all_connections()
+        (self.folder / f"jpserver-{self.pid}.json").unlink()
+        key_path(self.folder, self.pid).unlink()
+
+
+@pytest.fixture
+def door(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Door]:
+    monkeypatch.setattr(uplinks, "FIRST_PAUSE", 0.02)
+    door = Door(tmp_path)
+    get_engine().run(door.start(), LIMIT)
+    yield door
+    with contextlib.suppress(FileNotFoundError):
+        get_engine().run(door.stop(), LIMIT)
+
+
+@contextlib.contextmanager
+def registered(folder: Path) -> Iterator[Listing]:
+    """A room at the server of a folder, by an uplink of its own."""
+    uplink = Uplink(get_engine(), lambda former: find_server(folder, PID, former))
+    listing = Listing("room", "a room", lambda carrier, grant=None: pytest.fail("nobody came"))
+    on_engine(lambda: uplink.add(listing))
+    get_engine().run(uplink.settled(), LIMIT)
+    try:
+        yield listing
+    finally:
+        on_engine(lambda: uplink.remove(listing))
+
+
+def test_it_comes_back_to_a_server_that_is_started_again(door: Door) -> None:
+    with registered(door.folder) as listing:
+        assert listing.path == "rtclab/rooms/room"
+        get_engine().run(door.stop(), LIMIT)
+        wait_until(lambda: listing.path is None)
+        door.pid += 1  # at the same address, with another key
+        get_engine().run(door.start(), LIMIT)
+        wait_until(lambda: listing.path == "rtclab/rooms/room")
+        assert list(door.registry.rooms) == ["room"]
+    wait_until(lambda: not door.registry.rooms)
+
+
+def test_a_server_that_comes_later_is_found(door: Door) -> None:
+    get_engine().run(door.stop(), LIMIT)
+    with registered(door.folder) as listing:
+        assert listing.path is None
+        get_engine().run(door.start(), LIMIT)
+        wait_until(lambda: listing.path)
+
+
+def test_what_a_newer_server_says_is_passed_over(door: Door) -> None:
+    with registered(door.folder) as listing:
+        [engine] = door.registry.rooms.values()
+
+        async def talk() -> None:
+            words: list[Any] = [
+                "",
+                "[]",
+                b"\xff",
+                "{}",
+                '{"type": 3}',
+                '{"type": "open"}',
+                '{"type": "news"}',
+            ]
+            words += ['{"type": "registered", "rooms": 7}', '{"type": "registered", "rooms": [[]]}']
+            words += [json.dumps({"type": "request", "id": 1, "room": "room"})]
+            for word in words:
+                await engine.write_message(word, isinstance(word, bytes))
+            engine.tell({"type": "open", "stream": "s", "room": "other"})
+            await engine.ask({"room": "other", "method": "GET", "path": "/whip", "headers": {}, "body": ""})
+
+        get_engine().run(talk(), LIMIT)
+        assert listing.path is not None
+        assert list(door.registry.rooms.values()) == [engine]
+
+
+def test_a_kernel_that_is_gone_leaves_nobody_waiting(door: Door) -> None:
+    with registered(door.folder):
+        [engine] = door.registry.rooms.values()
+
+        async def lose() -> list[int | None]:
+            asked = asyncio.ensure_future(door.registry.open("room", "signaling", None, None))
+            requested = asyncio.ensure_future(engine.ask({"room": "room"}))
+            await asyncio.sleep(0)
+            engine.close()
+            EngineSocket.on_close(engine)
+            ends = await asyncio.gather(asked, requested, return_exceptions=True)
+            return [getattr(end, "status_code", None) for end in ends]
+
+        assert get_engine().run(lose(), LIMIT) == [502, 502]
+
+
+def test_without_a_server_it_is_silent(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("JPY_PARENT_PID", str(os.getpid()))
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
+    leave_record(tmp_path, os.getpid())  # a server without the extension
+    with caplog.at_level(logging.DEBUG), rtclab.Room() as room:
+        assert room.server_path is None
+        write_key(key_path(tmp_path, os.getpid()))  # and one that does not answer
+        get_engine().run(asyncio.sleep(0.4), LIMIT)
+        assert room.server_path is None
+    assert not [record for record in caplog.records if record.name != "asyncio"]
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("fields", "url"),
+    [
+        ({"url": "http://localhost:8888/user/ada/"}, "http://localhost:8888/user/ada/"),
+        ({"url": "https://10.0.0.7:443/user/ada", "hostname": "10.0.0.7"}, "https://10.0.0.7:443/user/ada/"),
+        ({"url": "http://pod-7:9999/x/", "hostname": "0.0.0.0", "port": 9999}, "http://localhost:9999/x/"),
+        ({"url": "http://[::1]:8888/", "hostname": "::1"}, "http://[::1]:8888/"),
+    ],
+)
+def test_which_address_is_dialed(tmp_path: Path, fields: dict[str, Any], url: str) -> None:
+    leave_record(tmp_path, **fields)
+    key = write_key(key_path(tmp_path, PID))
+    server = find_server(tmp_path, PID)
+    assert server is not None
+    assert (server.url, server.key) == (url, key)
+
+
+def test_what_is_no_server_of_this_kernel_is_not_dialed(tmp_path: Path) -> None:
+    assert find_server(tmp_path, PID) is None
+    record = leave_record(tmp_path)
+    assert find_server(tmp_path, PID) is None  # no extension
+    write_key(key_path(tmp_path, PID))
+    assert find_server(tmp_path, None) is None
+    assert find_server(None, PID) is None
+    assert find_server(tmp_path, PID + 1) is None
+    for content in ("", "[]", '{"url": 7}', '{"url": "http+unix://%2Fsocket/"}', "{"):
+        record.write_text(content)
+        assert find_server(tmp_path, PID) is None
+
+
+def test_only_a_server_at_the_same_address_follows_another(tmp_path: Path) -> None:
+    leave_record(tmp_path)
+    write_key(key_path(tmp_path, PID))
+    former = find_server(tmp_path, PID)
+    leave_record(tmp_path, PID).unlink()
+    leave_record(tmp_path, PID + 1, url="http://127.0.0.1:8889/")
+    write_key(key_path(tmp_path, PID + 1))
+    assert find_server(tmp_path, PID, former) is None
+    leave_record(tmp_path, PID + 2)
+    key = write_key(key_path(tmp_path, PID + 2))
+    assert find_server(tmp_path, PID, former) == Server("http://127.0.0.1:8888/", key)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "found"),
+    [
+        (["launcher.py", "-f", "/run/kernel-0f3c-77.json"], "0f3c-77"),
+        (["launcher.py", "-f", "/run/connection.json"], None),
+        (["script.py"], None),
+    ],
+)
+def test_the_kernel_knows_its_id(
+    monkeypatch: pytest.MonkeyPatch, arguments: list[str], found: str | None
+) -> None:
+    monkeypatch.setattr("sys.argv", arguments)
+    assert kernel_id() == found
