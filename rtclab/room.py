@@ -37,7 +37,7 @@ from .signaling.shares import Grant
 from .signaling.trace import SignalingTrace
 from .signaling.tunnels import POLICIES
 from .transport.port import UdpPort
-from .web_server import WebServer
+from .web_server import PAGE, WebServer
 from .widgets import PublisherWidget, ViewerWidget
 from .widgets.shelf import Shelf
 
@@ -142,7 +142,7 @@ class Room(Sharing):
         self._tell_change = self._router.on_consumer_changed
         self._router.on_consumer_changed = self._consumer_changed
         self._listing = Listing(
-            self._id, self.name, self._server.connect, self._widgets.set_server, self._admit
+            self._id, self.name, self._server.connect, self._widgets.set_server, self._admit, PAGE
         )
         self._engine.run(self._start(kind))
 

@@ -23,6 +23,7 @@ from .web_server import WebServer, bind, shown_host
 
 if TYPE_CHECKING:
     from .engine import Engine
+    from .jupyter.uplink import Listing
     from .signaling.carrier import Carrier, Connect, Endpoint
     from .signaling.server import SignalingServer
 
@@ -130,13 +131,12 @@ class Sharing:
 
     _engine: Engine
     _server: SignalingServer
+    _listing: Listing
     _links: dict[str, Share]
     _doors: dict[str, WebServer]  # by what they were asked to listen on
 
     if TYPE_CHECKING:
 
-        @property
-        def server_path(self) -> str | None: ...
         @property
         def closed(self) -> bool: ...
         @property
@@ -185,8 +185,9 @@ class Sharing:
         self._check_open()
         shares = self._server.guests.shares
         lasts_s = seconds_of(expires)
+        if listen is None and self._listing.path is None:
+            raise RtclabError(NO_WAY)
         address = self._jupyter_address if listen is None else self._own_address(listen)
-        address()  # it may not be there
         ticket = self._read(lambda: shares.open(role, lasts_s, time.time(), uses))
         share = self._links[ticket.grant.share] = Share(self, ticket, address)
         return share
@@ -222,7 +223,7 @@ class Sharing:
         return lambda: url
 
     def _jupyter_address(self) -> str:
-        raise RtclabError(NO_WAY)
+        return self._listing.share_url or ""
 
     def _admit(self, token: str, address: str) -> Connect:
         """Let somebody in who comes through the Jupyter server."""

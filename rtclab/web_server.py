@@ -18,7 +18,7 @@ from tornado.httpserver import HTTPServer
 from tornado.web import Application
 
 from .signaling.carrier import ConnectGuest
-from .signaling.web import Access, NothingHere, ProblemHandler
+from .signaling.web import Access, NothingHere, PageFiles
 from .signaling.websocket import SocketHub
 from .signaling.whip import WhipDesk
 from .widgets import bundle
@@ -26,11 +26,7 @@ from .widgets import bundle
 CLOSE_TIMEOUT: Final = 5.0
 IDLE_S: Final = 60.0  # how long a connection may be kept without a request
 BODY_S: Final = 30.0  # how long a request's body may take
-# what a page of ours needs: its own scripts, a preview of what it captures, a WebSocket to where it came from
-POLICY: Final = (
-    "default-src 'self'; img-src 'self' data:; media-src 'self' blob: mediastream:; "
-    "connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
-)
+PAGE: Final = PageFiles(bundle.PAGE_FILES, bundle.page_file)
 
 
 def bind(host: str, port: int) -> list[socket.socket]:
@@ -67,11 +63,8 @@ class WebServer:
 
     def routes(self) -> list[Any]:
         """Rules for a `tornado.web.Application`."""
-        files = [
-            (f"/{name}", PageFile, {"text": text, "kind": kind})
-            for name, (kind, text) in bundle.files().items()
-        ]
-        return [*self.desk.routes(self.access), self.hub.route("/signaling", self.access), *files]
+        signaling = self.hub.route("/signaling", self.access)
+        return [*self.desk.routes(self.access), signaling, *PAGE.routes()]
 
     async def start(self) -> None:
         """Begin to answer; on the engine's loop."""
@@ -95,24 +88,6 @@ class WebServer:
         self.hub.close()
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._http.close_all_connections(), CLOSE_TIMEOUT)
-
-
-class PageFile(ProblemHandler):
-    """A file of the page; nothing in it is secret."""
-
-    def initialize(self, text: str, kind: str) -> None:
-        self.text, self.kind = text, kind
-
-    def get(self) -> None:
-        """The file."""
-        self.set_header("Content-Type", f"{self.kind}; charset=utf-8")
-        self.set_header("Content-Security-Policy", POLICY)
-        self.set_header("X-Content-Type-Options", "nosniff")
-        self.set_header("Referrer-Policy", "no-referrer")
-        self.set_header("Cache-Control", "no-cache")
-        self.finish(self.text)
-
-    head = get
 
 
 def shown_host(host: str, candidates: Sequence[str]) -> str:

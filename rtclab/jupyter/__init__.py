@@ -9,7 +9,11 @@ and whatever lets a browser reach its notebook lets it reach the room, too. In t
     HTTP       <base_url>rtclab/rooms/<id>/whip[/name], .../whep[/name], .../sessions/<secret>
                                                        see `rtclab.signaling.whip`
 
-All of it asks for what Jupyter asks for: a login or its token, XSRF tokens, its own origin.
+All of it asks for what Jupyter asks for: a login or its token, XSRF tokens, its own origin. What share links
+lead to (`share`) asks for their own token instead:
+
+    GET  <base_url>rtclab/share/<id>/                        the page, which is the same for everybody
+    WS   <base_url>rtclab/share/<id>/signaling?token=...     somebody with a link
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from typing import Any
 from jupyter_server._tz import utcnow
 from jupyter_server.utils import url_path_join
 
-from . import rooms
+from . import rooms, share
 from .record import key_path, write_key
 from .registry import EngineSocket, Registry, StreamSocket
 
@@ -47,4 +47,5 @@ def routes(base_url: str, registry: Registry) -> list[Any]:
         (engine, EngineSocket, shared),
         (engine + r"/([\w-]+)", StreamSocket, shared),
         *rooms.routes(base_url, registry),
+        *share.routes(base_url, registry),
     ]

@@ -10,10 +10,11 @@ kernel to server
 
 server to kernel
     registered {rooms: [id]}                                they can be reached from now on
-    open {stream, room, kind, token, remote}                somebody comes; kind: "signaling", or "share"
-                                                            with a token
+    open {stream, room, kind, token, remote, origin}        somebody comes; kind: "signaling", or "share"
+                                                            with a token; origin: their page's
     request {id, room, method, path, headers: {name: value}, body}
-                                                            path: what follows `rtclab/rooms/<id>`
+                                                            path: what follows `rtclab/rooms/<id>`, or
+                                                            `/page/...`, the page of share links
 
 To `open` the kernel answers `refuse`, or it dials `<base_url>rtclab/engine/<stream>`: a WebSocket that the
 server joins to the browser's, which only now is accepted. Frames pass both ways unchanged, and no faster than
@@ -45,10 +46,17 @@ RESPONSE_HEADERS: Final = (
     "Retry-After",
 )
 
+PAGE: Final = "/page"
+
 
 def room_path(room: str) -> str:
     """Where a room is, below a server's base URL."""
     return f"rtclab/rooms/{room}"
+
+
+def share_path(room: str) -> str:
+    """Where a room's share links lead, below a server's base URL."""
+    return f"rtclab/share/{room}"
 
 
 def close_code(code: int | None) -> int:

@@ -31,10 +31,13 @@ class Server:
         Its base URL, with a slash at the end, as it is reached from here.
     key : str
         What a kernel shows.
+    exposed : bool
+        Whether other machines reach it by any address of this one.
     """
 
     url: str
     key: str = field(repr=False)
+    exposed: bool = False
 
 
 def runtime_folder() -> Path | None:
@@ -113,9 +116,11 @@ def _read(folder: Path, pid: int) -> Server | None:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https"):  # a Unix socket
         return None
-    if record.get("hostname") in WILDCARDS:  # the name in the URL may not even resolve here
+    exposed = record.get("hostname") in WILDCARDS
+    if exposed:  # the name in the URL may not even resolve here
         parts = parts._replace(netloc=f"localhost:{record.get('port')}")
-    return Server(urlunsplit(parts._replace(path=parts.path.rstrip("/") + "/", query="", fragment="")), key)
+    url = urlunsplit(parts._replace(path=parts.path.rstrip("/") + "/", query="", fragment=""))
+    return Server(url, key, exposed)
 
 
 def _load(path: Path) -> dict[str, Any]:

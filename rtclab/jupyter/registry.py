@@ -82,7 +82,9 @@ class Registry:
             raise Refused(404, "there is no such room: it was closed, or its kernel has ended")
         return engine
 
-    async def open(self, room: str, kind: str, token: str | None, remote: str | None) -> StreamSocket:
+    async def open(
+        self, room: str, kind: str, token: str | None, remote: str | None, origin: str | None = None
+    ) -> StreamSocket:
         """Ask the kernel to take somebody in.
 
         Parameters
@@ -95,6 +97,8 @@ class Registry:
             The token of a share.
         remote : str or None
             The address they come from.
+        origin : str, optional
+            The origin of their page.
 
         Raises
         ------
@@ -116,6 +120,7 @@ class Registry:
                     "kind": kind,
                     "token": token,
                     "remote": remote,
+                    "origin": origin,
                 }
             )
             return await asyncio.wait_for(future, OPEN_TIMEOUT)

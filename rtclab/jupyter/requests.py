@@ -19,9 +19,9 @@ from tornado.httputil import (
 from tornado.web import Application
 
 from ..signaling.carrier import ConnectGuest
-from ..signaling.web import Access, NothingHere
+from ..signaling.web import Access, NothingHere, PageFiles
 from ..signaling.whip import WhipDesk
-from .protocol import REQUEST_HEADERS, RESPONSE_HEADERS
+from .protocol import PAGE, REQUEST_HEADERS, RESPONSE_HEADERS
 
 HOST: Final = "localhost"
 
@@ -74,13 +74,15 @@ class Responder:
     ----------
     connect : callable
         The room's side of a carrier, see `rtclab.signaling.carrier`.
+    page : PageFiles, optional
+        The page of share links.
     """
 
-    def __init__(self, connect: ConnectGuest) -> None:
+    def __init__(self, connect: ConnectGuest, page: PageFiles | None = None) -> None:
         access = Admitted()
         self._desk = WhipDesk(connect)
         self._application = Application(
-            self._desk.routes(access),
+            [*self._desk.routes(access), *(page.routes(PAGE) if page is not None else [])],
             default_handler_class=NothingHere,
             default_handler_args={"access": access},
             log_function=lambda handler: None,

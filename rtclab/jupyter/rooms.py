@@ -39,6 +39,10 @@ class BrowserSocket(WebSocketMixin, End, JupyterHandler):
     def set_default_headers(self) -> None:
         """None: they make no sense for a WebSocket."""
 
+    def _request_summary(self) -> str:
+        """What is logged of a request that is refused: not its query, which may hold a token."""
+        return f"{self.request.method} {self.request.path} ({self.request.remote_ip})"
+
     async def splice(self, room: str, kind: str, token: str | None = None) -> None:
         """Accept the socket once the kernel has taken it in; returns at its end.
 
@@ -51,7 +55,9 @@ class BrowserSocket(WebSocketMixin, End, JupyterHandler):
             raise HTTPError(426, "this is for WebSockets")
         if not self.check_origin():
             raise HTTPError(403, "pages of another origin are not let in")
-        far = self._kernels_end = await self.registry.open(room, kind, token, self.request.remote_ip)
+        request = self.request
+        far = await self.registry.open(room, kind, token, request.remote_ip, request.headers.get("Origin"))
+        self._kernels_end = far
         try:
             if not self.ended:
                 await super().get(room)

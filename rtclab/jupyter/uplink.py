@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.iostream import StreamClosedError
@@ -29,8 +30,10 @@ from tornado.websocket import (
 from ..engine import Engine, get_engine
 from ..errors import ShareRefused
 from ..signaling.carrier import Connect, ConnectGuest
+from ..signaling.web import PageFiles
 from ..signaling.websocket import SocketCarrier, SocketHub
-from .protocol import GOING_AWAY, MAX_CONTROL, MAX_FRAME, VERSION, room_path
+from ..transport.addresses import host_addresses
+from .protocol import GOING_AWAY, MAX_CONTROL, MAX_FRAME, VERSION, room_path, share_path
 from .record import Server, find_server, parent_pid, runtime_folder
 from .requests import Responder
 
@@ -58,6 +61,8 @@ class Listing:
     admit : callable, optional
         From a share's token and the address of who shows it to what takes them in; raises
         `rtclab.errors.ShareRefused`.
+    page : PageFiles, optional
+        The page of share links.
     """
 
     id: str
@@ -65,10 +70,11 @@ class Listing:
     connect: ConnectGuest
     on_path: Callable[[str | None], None] = lambda path: None
     admit: Admit | None = None
+    page: PageFiles | None = None
 
     def __post_init__(self) -> None:
         self.hub = SocketHub(self.connect)
-        self.responder = Responder(self.connect)
+        self.responder = Responder(self.connect, self.page)
         self.path: str | None = None
         self._uplink: Uplink | None = None
 
@@ -84,6 +90,12 @@ class Listing:
         """Be found no more, and end what came through the server."""
         if self._uplink is not None:
             self._uplink.remove(self)
+
+    @property
+    def share_url(self) -> str | None:
+        """Where the room's share links lead, as people reach it; None if it has never been registered."""
+        base = self._uplink.public_url if self._uplink is not None else None
+        return f"{base}{share_path(self.id)}/" if base is not None else None
 
     def moved(self, path: str | None) -> None:
         """Learn where the room is."""
@@ -118,6 +130,22 @@ class Uplink:
         self._running: asyncio.Task[None] | None = None
         self._work: set[asyncio.Task[None]] = set()
         self._settled = asyncio.Event()
+        self._origin: str | None = None  # of the last page whose person has a login
+
+    @property
+    def public_url(self) -> str | None:
+        """The base URL by which people reach the server, as well as it is known here."""
+        if self._server is None:
+            return None
+        own = urlsplit(self._server.url)
+        if self._origin is not None:
+            return f"{self._origin}{own.path}"
+        if os.environ.get("JUPYTERHUB_PUBLIC_URL"):
+            return os.environ["JUPYTERHUB_PUBLIC_URL"].rstrip("/") + "/"
+        if self._server.exposed:
+            host = host_addresses()[0]
+            return f"{own.scheme}://{f'[{host}]' if ':' in host else host}:{own.port}{own.path}"
+        return self._server.url
 
     # -- rooms ------------------------------------------------------------------------------------------
 
@@ -250,6 +278,8 @@ class Uplink:
             except ShareRefused as error:
                 self._refuse(stream, error.status, str(error))
                 return
+        elif re.fullmatch(r"https?://[^/]+", str(message.get("origin"))):
+            self._origin = message["origin"]
         if len(listing.hub.carriers) >= listing.hub.limit:
             self._refuse(stream, 503, f"{listing.hub.limit} clients are connected, which is all")
             return

@@ -61,6 +61,8 @@ class Guests:
         rtclab.errors.SignalingError
             With the code `not_allowed`.
         """
+        if not self.shares.holds(grant.share):  # it ended while somebody was on the way
+            raise SignalingError("not_allowed", REVOKED)
         if grant.role == "viewer" and role != "viewer":
             raise SignalingError("not_allowed", VIEW_ONLY)
         if grant.at_once is None:

@@ -89,6 +89,10 @@ class Shares:
         """Every share that was neither revoked nor found expired, oldest first."""
         return list(self._live.values())
 
+    def holds(self, share: str) -> bool:
+        """Whether a share is live."""
+        return share in self._live
+
     def open(self, role: str, lasts_s: float, now: float, at_once: int | None = None) -> Ticket:
         """Make a share.
 

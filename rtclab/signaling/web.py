@@ -15,7 +15,9 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import json
+import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
@@ -27,6 +29,17 @@ from ..errors import ShareRefused
 from .shares import Grant, Shares
 
 EXPOSED: Final = "Accept-Patch, Accept-Post, Allow, ETag, Link, Location, Retry-After, WWW-Authenticate"
+# what a page of ours needs: its own scripts, a preview of what it captures, a WebSocket to where it came from
+POLICY: Final = (
+    "default-src 'self'; img-src 'self' data:; media-src 'self' blob: mediastream:; "
+    "connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+)
+PAGE_HEADERS: Final = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",
+}
 PREFLIGHT_S: Final = 600  # how long a browser may remember what a preflight allowed
 
 
@@ -179,6 +192,42 @@ class ProblemHandler(RequestHandler):
     ) -> None:
         if not isinstance(value, HTTPError):
             super().log_exception(typ, value, tb)
+
+
+@dataclass(frozen=True)
+class PageFiles:
+    """The files of a page.
+
+    Attributes
+    ----------
+    types : mapping
+        Media types by name; the page itself has an empty name.
+    read : callable
+        From a name to the text.
+    """
+
+    types: Mapping[str, str]
+    read: Callable[[str], str]
+
+    def routes(self, path: str = "") -> list[Any]:
+        """Rules for a `tornado.web.Application`, below a path."""
+        return [(f"{path}/({'|'.join(map(re.escape, self.types))})", PageFile, {"files": self})]
+
+
+class PageFile(ProblemHandler):
+    """A file of a page; nothing in it is secret."""
+
+    def initialize(self, files: PageFiles) -> None:
+        self.files = files
+
+    def get(self, name: str) -> None:
+        """The file."""
+        self.set_header("Content-Type", f"{self.files.types[name]}; charset=utf-8")
+        for header, value in PAGE_HEADERS.items():
+            self.set_header(header, value)
+        self.finish(self.files.read(name))
+
+    head = get
 
 
 @stream_request_body

@@ -15,6 +15,20 @@ from pathlib import Path
 HERE = Path(__file__).parent
 STYLES = ("base.css", "publisher.css", "viewer.css", "doctor.css")
 
+# the stand-alone page: its files by name, with their types; the page itself has an empty name
+PAGE_FILES = {
+    "": "text/html",
+    "page.js": "text/javascript",
+    "publisher.js": "text/javascript",
+    "viewer.js": "text/javascript",
+    "page.css": "text/css",
+}
+PAGE_ENTRIES = {
+    "page.js": "entry_page.js",
+    "publisher.js": "entry_page_publisher.js",
+    "viewer.js": "entry_page_viewer.js",
+}
+
 _IMPORT = re.compile(r'^import\s*\{([^}]*)\}\s*from\s*"\./([\w.]+)";\n', re.MULTILINE)
 _OTHER_IMPORT = re.compile(r"^(import\b.*|export\s*[{*].*)$", re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:async )?(?:function|class|const|let)\b)", re.MULTILINE)
@@ -43,15 +57,11 @@ def style() -> str:
 
 
 @cache
-def files() -> dict[str, tuple[str, str]]:
-    """The files of the stand-alone page by name, as type and text; the page itself has an empty name."""
-    return {
-        "": ("text/html", (HERE / "page.html").read_text("utf-8")),
-        "page.js": ("text/javascript", module("entry_page.js")),
-        "publisher.js": ("text/javascript", module("entry_page_publisher.js")),
-        "viewer.js": ("text/javascript", module("entry_page_viewer.js")),
-        "page.css": ("text/css", style() + _squeezed((HERE / "css" / "page.css").read_text("utf-8"))),
-    }
+def page_file(name: str) -> str:
+    """The text of one of `PAGE_FILES`."""
+    if name == "page.css":
+        return style() + _squeezed((HERE / "css" / name).read_text("utf-8"))
+    return module(PAGE_ENTRIES[name]) if name in PAGE_ENTRIES else (HERE / "page.html").read_text("utf-8")
 
 
 def join(entry: str, files: dict[str, str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rtclab.errors import RtclabError, ShareRefused
@@ -94,6 +94,7 @@ def test_what_is_said_in_a_token_cannot_be_changed(shares: Shares) -> None:
     assert shares.admit(token, NOW, HOME).role == "viewer"
 
 
+@settings(max_examples=50)
 @given(st.text(), st.integers(0, 4))
 def test_no_text_is_a_token(text: str, part: int) -> None:
     shares = Shares("room")
