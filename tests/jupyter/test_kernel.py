@@ -15,7 +15,7 @@ import pytest
 from jupyter_client.blocking import BlockingKernelClient
 
 from http_tools import LIMIT
-from jupyter_tools import JupyterServer, Socket
+from jupyter_tools import START_TIMEOUT, JupyterServer, Socket
 
 MAKE_A_ROOM = "import rtclab; room = rtclab.Room('lesson'); path = room.server_path"
 
@@ -31,8 +31,7 @@ class Kernel:
     def _connect(self) -> BlockingKernelClient:
         client = BlockingKernelClient(connection_file=str(self.server.runtime / f"kernel-{self.id}.json"))
         client.load_connection_file()
-        client.start_channels()
-        client.wait_for_ready(timeout=30)
+        client.start_channels(iopub=False, stdin=False, hb=False, control=False)
         return client
 
     def start(self, code: str) -> str:
@@ -49,11 +48,11 @@ class Kernel:
 
     def value(self, code: str, expression: str) -> Any:
         """Run code; the JSON value of an expression afterwards."""
-        reply = self._client.execute_interactive(
+        reply = self._client.execute(
             f"import json\n{code}",
             user_expressions={"value": f"json.dumps({expression})"},
-            timeout=30,
-            output_hook=lambda message: None,
+            reply=True,
+            timeout=START_TIMEOUT,
         )
         value = reply["content"]["user_expressions"]["value"]
         assert value["status"] == "ok", value
