@@ -2,8 +2,8 @@
 
 The page is the same for everybody and holds no secret. Its files are the kernel's, asked for once and kept:
 all that a visitor without a token costs the kernel is to look at what they show instead. The token stands
-behind the ``#`` of the link; only the WebSocket, to which a page can give no header, has it in its query, which
-Jupyter leaves out of its log. Jupyter's own token has no part in any of this.
+behind the ``#`` of the link; only the WebSocket, to which a page can give no header, has it in its query, and
+that Jupyter leaves out of its log. Jupyter's own token has no part in any of this.
 
 Each address has so many attempts a second; what a token allows is for the room to say, see
 `rtclab.signaling.shares`.
