@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .forwarding.router import Router
+    from .signaling.member import Member, Publication
 
 
 @dataclass(frozen=True)
@@ -129,3 +134,42 @@ class Participant:
         publishes = f", publishes {published}" if published else ""
         way = f", media by {self.transport}" if self.transport != "webrtc" else ""
         return f"<Participant {self.name!r} {self.state} by {self.carrier}{way}{publishes}>"
+
+
+def participant_of(member: Member, router: Router, now: float) -> Participant:
+    """A member of a room as it is now; on the engine's thread."""
+    transport = member.transport if member.tunnel is None else None
+    return Participant(
+        member.id,
+        member.name,
+        member.role,
+        member.state,
+        member.carrier.kind,
+        transport.selected if transport is not None else None,
+        transport.srtp_profile if transport is not None else None,
+        router.levels.level(member.id, now),
+        tuple(_track_of(member, publication, now) for publication in member.publications.values()),
+        member.way,
+        member.tunnel_reason,
+    )
+
+
+def _track_of(member: Member, publication: Publication, now: float) -> Track:
+    producer = publication.producer
+    told = producer.upstream
+    layers = tuple(
+        Layer(stream.rid, stream.width, stream.height, stream.fps, stream.bitrate_bps, stream.alive(now))
+        for stream in producer.by_size()
+    )
+    return Track(
+        publication.id,
+        member.name,
+        producer.kind,
+        publication.source,
+        publication.codec.name,
+        producer.muted,
+        layers,
+        len(producer.fanout),
+        tuple(stream.rid for stream in producer.by_size() if stream.index in told.streams),
+        told.reason.value if told.reason is not None else None,
+    )

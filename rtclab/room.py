@@ -26,12 +26,11 @@ from .forwarding.router import TICK_S, Router
 from .jupyter.uplink import Listing
 from .measure.stats import drops_by_place, stats_frame
 from .mixing.layouts import layout_of
-from .participant import Layer, Participant, Track
+from .participant import Participant, Track, participant_of
 from .peers import Peer
 from .share import Share, Sharing
 from .signaling.carrier import Carrier, Endpoint
 from .signaling.ice_config import IceConfig, IceServers
-from .signaling.member import Member, Publication
 from .signaling.server import SignalingServer
 from .signaling.shares import Grant
 from .signaling.trace import SignalingTrace
@@ -258,7 +257,8 @@ class Room(Sharing):
     @property
     def participants(self) -> list[Participant]:
         """Everybody in the room now."""
-        return self._read(lambda: [self._participant(member) for member in self._server.members.values()])
+        clock, router, members = self._engine.loop.time, self._router, self._server.members
+        return self._read(lambda: [participant_of(member, router, clock()) for member in members.values()])
 
     @property
     def speakers(self) -> list[str]:
@@ -288,43 +288,6 @@ class Room(Sharing):
             return function()
 
         return self._engine.run(read())
-
-    def _participant(self, member: Member) -> Participant:
-        now = self._engine.loop.time()
-        transport = member.transport if member.tunnel is None else None
-        return Participant(
-            member.id,
-            member.name,
-            member.role,
-            member.state,
-            member.carrier.kind,
-            transport.selected if transport is not None else None,
-            transport.srtp_profile if transport is not None else None,
-            self._router.levels.level(member.id, now),
-            tuple(self._track(member, publication, now) for publication in member.publications.values()),
-            member.way,
-            member.tunnel_reason,
-        )
-
-    def _track(self, member: Member, publication: Publication, now: float) -> Track:
-        producer = publication.producer
-        told = producer.upstream
-        layers = tuple(
-            Layer(stream.rid, stream.width, stream.height, stream.fps, stream.bitrate_bps, stream.alive(now))
-            for stream in producer.by_size()
-        )
-        return Track(
-            publication.id,
-            member.name,
-            producer.kind,
-            publication.source,
-            publication.codec.name,
-            producer.muted,
-            layers,
-            len(producer.fanout),
-            tuple(stream.rid for stream in producer.by_size() if stream.index in told.streams),
-            told.reason.value if told.reason is not None else None,
-        )
 
     # -- browsers ---------------------------------------------------------------------------------------
 

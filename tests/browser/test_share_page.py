@@ -12,7 +12,7 @@ from browser_tools import grab
 
 LIVE = 20_000  # ms to wait at most for media on a busy machine
 HERE = "127.0.0.1:0"
-PHONE = {"width": 360, "height": 740}
+HEIGHT = 740
 
 # What a browser makes of a page that came over plain http from another machine.
 INSECURE = """
@@ -36,7 +36,7 @@ def room() -> Iterator[rtclab.Room]:
 
 def test_a_phone_watches_and_nothing_else(empty_page: Page, room: rtclab.Room) -> None:
     page = empty_page
-    page.set_viewport_size(PHONE)
+    page.set_viewport_size({"width": 360, "height": HEIGHT})
     share = room.share(listen=HERE)
     page.goto(share.url)
     viewer = page.locator("[data-rtclab=viewer]")
@@ -49,7 +49,7 @@ def test_a_phone_watches_and_nothing_else(empty_page: Page, room: rtclab.Room) -
     expect(page.locator("[data-rtclab=publisher]")).to_have_count(0)
     assert len(share.people) == 1
     for width in (320, 360, 1200):
-        page.set_viewport_size({**PHONE, "width": width})
+        page.set_viewport_size({"width": width, "height": HEIGHT})
         assert page.evaluate(OVERFLOW) == [], width
 
     share.revoke()
@@ -66,7 +66,7 @@ def test_a_phone_watches_and_nothing_else(empty_page: Page, room: rtclab.Room) -
 
 def test_over_plain_http_it_says_why_it_cannot_capture(empty_page: Page, room: rtclab.Room) -> None:
     page = empty_page
-    page.set_viewport_size(PHONE)
+    page.set_viewport_size({"width": 360, "height": HEIGHT})
     page.add_init_script(INSECURE)
     page.goto(room.share("participant", listen=HERE).url)
     publisher, viewer = (page.locator(f"[data-rtclab={name}]") for name in ("publisher", "viewer"))
@@ -81,5 +81,5 @@ def test_over_plain_http_it_says_why_it_cannot_capture(empty_page: Page, room: r
         "pattern-audio",
     }
     for width in (320, 360, 1200):
-        page.set_viewport_size({**PHONE, "width": width})
+        page.set_viewport_size({"width": width, "height": HEIGHT})
         assert page.evaluate(OVERFLOW) == [], width
