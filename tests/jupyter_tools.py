@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,7 @@ class JupyterServer:
             "--no-browser",
             "--allow-root",
             "--log-level=DEBUG",
+            "--ServerApp.allow_unauthenticated_access=False",
             f"--ServerApp.root_dir={home}",
             f"--ServerApp.base_url={BASE}",
             f"--ServerApp.port={port}",
@@ -128,6 +130,11 @@ class JupyterServer:
             reply = self.ask("GET", "login", headers=credentials)
             cookies += [value.partition(";")[0] for value in reply.headers.get_all("Set-Cookie", [])]
         return {"Cookie": "; ".join(cookies)}
+
+    @property
+    def last_activity(self) -> datetime:
+        """When it was last in use, as whatever looks for idle servers sees it."""
+        return datetime.fromisoformat(self.ask("GET", "api/status").json["last_activity"])
 
     def rooms(self) -> list[dict[str, Any]]:
         """The rooms that it knows."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from playwright.sync_api import Page, expect
 from jupyterlab_driver import LabServer
 from rtclab.cli import main
 from rtclab.errors import RtclabError
-from rtclab.lab import FIRST, lab_arguments, notebooks, workplace
+from rtclab.lab import FIRST, extension_problem, lab_arguments, notebooks, workplace
 
 
 def package_in(folder: Path, notebooks_at: str, *, checkout: bool) -> Path:
@@ -76,7 +77,17 @@ def test_a_missing_jupyterlab_is_explained(
     assert "pip install 'rtclab[lab]'" in capsys.readouterr().err
 
 
+def test_a_server_extension_that_cannot_be_loaded_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert extension_problem() is None
+    for name in ("rtclab.jupyter.extension", "jupyter_server.auth.decorator"):
+        monkeypatch.setitem(sys.modules, name, None)
+    problem = extension_problem()
+    assert problem is not None
+    assert "pip install -U 'rtclab[lab]'" in problem
+
+
 def test_the_quickstart_is_what_opens(jupyter_lab: LabServer, empty_page: Page) -> None:
     empty_page.goto(f"{jupyter_lab.url}?token={jupyter_lab.token}")
     expect(empty_page.locator(".lm-TabBar-tab.lm-mod-current", has_text=FIRST)).to_be_visible(timeout=30_000)
+    assert "rooms" in jupyter_lab.request("GET", "rtclab/rooms"), "the server extension is off"
     jupyter_lab.shut_down_kernels()

@@ -76,6 +76,7 @@ class Listing:
         self.hub = SocketHub(self.connect)
         self.responder = Responder(self.connect, self.page)
         self.path: str | None = None
+        self.placed = asyncio.Event()
         self._uplink: Uplink | None = None
 
     async def register(self) -> None:
@@ -84,7 +85,7 @@ class Listing:
         if self._uplink is not None:
             self._uplink.add(self)
             with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._uplink.settled(), SETTLE_TIMEOUT)
+                await asyncio.wait_for(self._uplink.settled(self), SETTLE_TIMEOUT)
 
     def withdraw(self) -> None:
         """Be found no more, and end what came through the server."""
@@ -102,6 +103,8 @@ class Listing:
         if path != self.path:
             self.path = path
             self.on_path(path)
+        if path is not None:
+            self.placed.set()
 
 
 class Uplink:
@@ -171,9 +174,11 @@ class Uplink:
             self._running.cancel()
             self._running = None
 
-    async def settled(self) -> None:
-        """Wait until the first attempt to register has come to an end, be it good or bad."""
+    async def settled(self, listing: Listing) -> None:
+        """Wait until a room is registered, or the first attempt to reach a server has failed."""
         await self._settled.wait()
+        if self._socket is not None:
+            await listing.placed.wait()
 
     # -- the connection ---------------------------------------------------------------------------------
 
@@ -199,6 +204,7 @@ class Uplink:
             return False
         active = asyncio.ensure_future(self._tell_active())
         try:
+            self._settled.set()
             self._register()
             while (message := await self._socket.read_message()) is not None:
                 self._take(message)
@@ -216,8 +222,11 @@ class Uplink:
             headers={"Authorization": f"Bearer {server.key}"},
             connect_timeout=DIAL_TIMEOUT,
             request_timeout=DIAL_TIMEOUT,
-            # the address is of this machine and its certificate made for another name
+            # the address is of this machine, its certificate made for another name
             validate_cert=False,
+            # a hub with certificates of its own (internal_ssl) asks for one of everybody
+            client_cert=os.environ.get("JUPYTERHUB_SSL_CERTFILE") or None,
+            client_key=os.environ.get("JUPYTERHUB_SSL_KEYFILE") or None,
         )
         return await websocket_connect(request, max_message_size=size)
 
@@ -248,7 +257,6 @@ class Uplink:
                 for room in message["rooms"]:
                     if room in self._listings:
                         self._listings[room].moved(room_path(room))
-                self._settled.set()
             elif kind == "open":
                 self._start(self._open(message["stream"], message))
             elif kind == "request":

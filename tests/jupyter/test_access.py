@@ -87,6 +87,11 @@ def test_the_key_opens_nothing_else_and_is_its_users_own(jupyter: JupyterServer)
     assert jupyter.ask("GET", "api/kernels", headers={"Authorization": f"Bearer {key}"}).status == 403
 
 
+def test_no_handler_forgets_to_ask(jupyter: JupyterServer) -> None:
+    assert "extension was successfully loaded" in jupyter.log
+    assert "JupyterServerAuthWarning" not in jupyter.log
+
+
 def test_no_secret_is_shown(jupyter: JupyterServer, room: rtclab.Room) -> None:
     server = find_server(jupyter.runtime, jupyter.pid)
     assert server is not None

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 import rtclab
-from http_tools import FRAGMENT, RECEIVING, SDP, SENDING, wait_until
+from http_tools import FRAGMENT, LIMIT, RECEIVING, SDP, SENDING, wait_until
 from jupyter_tools import AUTHORIZED, BASE, JupyterServer
+from rtclab.engine import get_engine
+from rtclab.jupyter import uplink
 
 
 def test_rooms_are_listed_for_as_long_as_they_are_open(jupyter: JupyterServer, as_kernel: None) -> None:
     with rtclab.Room("first") as first, rtclab.Room("second") as second:
-        paths = {"first": f"rtclab/rooms/{first.id}", "second": f"rtclab/rooms/{second.id}"}
+        paths = {"first": first.server_path, "second": second.server_path}
         wait_until(lambda: {room["name"]: room["path"] for room in jupyter.rooms()} == paths)
         assert second.server_path == f"rtclab/rooms/{second.id}"
         first.close()
@@ -52,6 +56,22 @@ def test_a_whip_session_from_begin_to_end(jupyter: JupyterServer, room: rtclab.R
     assert jupyter.ask("DELETE", session).status == 200
     assert not room.participants
     assert jupyter.ask("DELETE", session).status == 404
+
+
+def test_who_publishes_by_whip_keeps_the_server_from_being_culled(
+    jupyter: JupyterServer, as_kernel: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uplink, "ACTIVE_S", 0.02)
+    with rtclab.Room() as room:
+        begun = jupyter.ask("POST", f"{room.server_path}/whip/ada", SENDING, {**AUTHORIZED, **SDP})
+        before = jupyter.last_activity
+        wait_until(lambda: jupyter.last_activity > before)  # being asked for it is no activity
+
+        jupyter.ask("DELETE", begun.headers["Location"])
+        get_engine().run(asyncio.sleep(0.1), LIMIT)  # what was under way has arrived
+        before = jupyter.last_activity
+        get_engine().run(asyncio.sleep(0.2), LIMIT)
+        assert jupyter.last_activity == before
 
 
 def test_whep_says_what_the_room_says(jupyter: JupyterServer, room: rtclab.Room) -> None:

@@ -7,12 +7,19 @@ import contextlib
 import json
 import logging
 import os
+import ssl
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tornado.netutil
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from tornado.httpserver import HTTPServer
 from tornado.web import Application
 
@@ -36,6 +43,24 @@ def leave_record(folder: Path, pid: int = PID, **fields: object) -> Path:
     return path
 
 
+def make_certificate(folder: Path) -> tuple[Path, Path]:
+    """A certificate of somebody's own, signed by nobody else, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "user-ada")])
+    now = datetime.now(timezone.utc)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    paths = folder / "certificate.pem", folder / "key.pem"
+    paths[0].write_bytes(certificate.public_bytes(Encoding.PEM))
+    paths[1].write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return paths
+
+
 class Door:
     """A server of nothing but the extension, in this process, that can be stopped and started again."""
 
@@ -44,15 +69,17 @@ class Door:
         self.port = 0
         self.pid = PID
         self.registry = Registry("")
+        self.tls: ssl.SSLContext | None = None
         self._http: HTTPServer | None = None
 
     async def start(self) -> None:
         [bound] = tornado.netutil.bind_sockets(self.port, "127.0.0.1")
         self.port = bound.getsockname()[1]
         self.registry = Registry(write_key(key_path(self.folder, self.pid)))
-        self._http = HTTPServer(Application(routes("/base/", self.registry)))
+        self._http = HTTPServer(Application(routes("/base/", self.registry)), ssl_options=self.tls)
         self._http.add_sockets([bound])
-        leave_record(self.folder, self.pid, url=f"http://127.0.0.1:{self.port}/base/", port=self.port)
+        scheme = "http" if self.tls is None else "https"
+        leave_record(self.folder, self.pid, url=f"{scheme}://127.0.0.1:{self.port}/base/", port=self.port)
 
     async def stop(self) -> None:
         assert self._http is not None
@@ -80,7 +107,7 @@ def registered(folder: Path) -> Iterator[Listing]:
     uplink = Uplink(get_engine(), lambda former: find_server(folder, PID, former))
     listing = Listing("room", "a room", lambda carrier, grant=None: pytest.fail("nobody came"))
     on_engine(lambda: uplink.add(listing))
-    get_engine().run(uplink.settled(), LIMIT)
+    get_engine().run(uplink.settled(listing), LIMIT)
     try:
         yield listing
     finally:
@@ -105,6 +132,23 @@ def test_a_server_that_comes_later_is_found(door: Door) -> None:
         assert listing.path is None
         get_engine().run(door.start(), LIMIT)
         wait_until(lambda: listing.path)
+
+
+def test_a_hub_that_asks_for_certificates_gets_one(
+    door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate, key = make_certificate(tmp_path)
+    get_engine().run(door.stop(), LIMIT)
+    door.tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(certificate))
+    door.tls.verify_mode = ssl.CERT_REQUIRED
+    door.tls.load_cert_chain(certificate, key)
+    get_engine().run(door.start(), LIMIT)
+    with registered(door.folder) as listing:
+        assert listing.path is None
+    monkeypatch.setenv("JUPYTERHUB_SSL_CERTFILE", str(certificate))
+    monkeypatch.setenv("JUPYTERHUB_SSL_KEYFILE", str(key))
+    with registered(door.folder) as listing:
+        assert listing.path == "rtclab/rooms/room"
 
 
 def test_what_a_newer_server_says_is_passed_over(door: Door) -> None:
