@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .participant import Layer, Participant, Track
     from .peers import File, Peer, RemoteTrack, TestPattern
     from .room import Room
+    from .share import Share
     from .signaling import ice_servers
 
 __version__ = "0.1.0"
@@ -35,6 +36,7 @@ __all__ = [
     "Peer",
     "RemoteTrack",
     "Room",
+    "Share",
     "TestPattern",
     "Track",
     "architecture",
@@ -55,6 +57,7 @@ _HOMES = {
     "Peer": "peers",
     "RemoteTrack": "peers",
     "Room": "room",
+    "Share": "share",
     "TestPattern": "peers",
     "Track": "participant",
     "architecture": "forwarding.architecture",

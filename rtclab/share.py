@@ -40,7 +40,7 @@ ROLES: Final = {"viewer": "to watch", "participant": "to watch and to publish"}
 _CARD = """<div style="display:flex;flex-wrap:wrap;gap:12px 16px;align-items:center;max-width:640px;\
 border:1px solid #8b91994d;border-radius:4px;padding:12px 14px;font-family:system-ui,sans-serif;\
 font-size:13px;line-height:1.5">
-<div style="flex:none;background:#fff;border-radius:4px;line-height:0">{code}</div>
+<img alt="QR code of the link" src="{code}" style="flex:none;background:#fff;border-radius:4px">
 <div style="flex:1 1 260px;min-width:0"><strong>A link {what}</strong><br>
 <a href="{url}" target="_blank" rel="noopener noreferrer" style="overflow-wrap:anywhere">{url}</a><br>
 {end}<br><span style="opacity:.75">{note}</span></div></div>"""
@@ -118,7 +118,7 @@ class Share:
             notes.append("This address leads here only from this machine.")
         notes.append("Whoever has the link may use it; end it by <code>.revoke()</code>.")
         return _CARD.format(
-            code=code.svg_inline(scale=3, border=4, dark="#000", light="#fff", title="QR code of the link"),
+            code=html.escape(code.svg_data_uri(scale=3, border=4, dark="#000", light="#fff")),
             what=ROLES[self.role],
             url=html.escape(self.url),
             end=f"It {end}.",
