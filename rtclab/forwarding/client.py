@@ -17,6 +17,7 @@ from ..rtp.drops import Drop, Drops
 from ..rtp.packet import MalformedRtp, RtpPacket, parse_rtp
 from ..rtp.twcc import FeedbackRecorder
 from .consumer import Consumer
+from .layers import SHORT_S
 from .producer import Producer
 from .stream import Stream
 
@@ -85,6 +86,7 @@ class Client:
         self.extension_ids: dict[str, int] = {}
         self.transport_cc = False
         self.remb_bps = REMB_BPS
+        self.patience_s = SHORT_S  # with the client's estimates
         self._ssrc = ssrc
         self._clock = clock
         self._dirty = dirty
@@ -346,7 +348,8 @@ class Client:
         if layered:
             heaviest = max(layered, key=lambda consumer: consumer.bitrate_bps)
             sent = sum(consumer.bitrate_bps for consumer in consumers)
-            heaviest.selector.estimate(remb.bitrate, sent, heaviest.layer_count, now)
+            layers = heaviest.layer_count
+            heaviest.selector.estimate(remb.bitrate, sent, layers, now, self.patience_s)
 
     def _on_sender_report(self, report: rtcp.SenderReport, now: float) -> None:
         route = self._routes.get(report.ssrc)

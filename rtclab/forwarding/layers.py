@@ -118,7 +118,9 @@ class LayerSelector:
         else:
             self._good_since = None
 
-    def estimate(self, estimate_bps: float, sent_bps: float, layers: int, now: float) -> None:
+    def estimate(
+        self, estimate_bps: float, sent_bps: float, layers: int, now: float, patience_s: float = SHORT_S
+    ) -> None:
         """Take the viewer's estimate of what its path carries.
 
         Parameters
@@ -129,12 +131,14 @@ class LayerSelector:
             How many layers the track has.
         now : float
             Seconds.
+        patience_s : float
+            How long it has to say the same before the layer goes down.
         """
         if estimate_bps >= ENOUGH * sent_bps:
             self._short_since = None
         elif self._short_since is None:
             self._short_since = now
-        elif now - self._short_since >= SHORT_S:
+        elif now - self._short_since >= patience_s:
             self._short_since = now
             self._step_down(layers, Reason.BANDWIDTH, now)
 

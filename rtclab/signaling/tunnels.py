@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Final
 
+from ..forwarding.layers import SHORT_S
 from ..forwarding.lines import ClientLines
 from ..rtp.frames import CODECS
 from ..transport.tunnel import TunnelTransport
@@ -21,6 +22,7 @@ from .member import Member
 if TYPE_CHECKING:
     from .server import SignalingServer
 
+PATIENCE_S: Final = 0.9  # with an estimate that is made from acknowledgements: it is no guess
 POLICIES: Final = ("auto", "webrtc", "websocket")
 
 
@@ -92,6 +94,7 @@ class TunnelDesk:
             )
             if member.client is not None:
                 self._support(member)
+                member.client.patience_s = PATIENCE_S
                 server.router.move(member.client, member.tunnel, server.clock())
 
     def _close(self, member: Member, reason: str) -> None:
@@ -102,6 +105,7 @@ class TunnelDesk:
         transport = member.transport
         if member.client is not None and transport is not None:
             self._support(member)
+            member.client.patience_s = SHORT_S
             self.server.router.move(member.client, transport, self.server.clock())
             if transport.state in ("failed", "closed"):
                 self.server.transport_state(member, transport, transport.state)
@@ -115,7 +119,8 @@ class TunnelDesk:
 
     def use(self, member: Member) -> None:
         """Let the tunnel of a member know its client, which came later."""
-        if member.tunnel is not None:
+        if member.tunnel is not None and member.client is not None:
+            member.client.patience_s = PATIENCE_S
             member.tunnel.lines = ClientLines(member.client)
 
     def supports(self, member: Member, codec: str, payload_type: int | None) -> bool:

@@ -20,7 +20,7 @@ All three go both ways. Flags of a frame: 1 it is a keyframe, 2 it is audio, 4 t
   JPEG picture.
 
 An ACK says which frame was taken in last, and how many milliseconds of media are taken in but not yet decoded
-(or passed on); it comes at least every 10 frames, and every 100 ms while frames arrive. A KEYFRAME asks for a
+(or passed on); it comes at least every 10 frames, and within 100 ms after each frame. A KEYFRAME asks for a
 keyframe of an m-line, and layer if `rid` is not empty.
 """
 
