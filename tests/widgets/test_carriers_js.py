@@ -15,7 +15,7 @@ import pytest
 import tornado.netutil
 from playwright.sync_api import Locator, Page, expect
 from tornado.httpserver import HTTPServer
-from tornado.web import Application, HTTPError
+from tornado.web import Application, HTTPError, RequestHandler
 
 import rtclab
 from bridge import Bridge
@@ -59,15 +59,23 @@ class JupyterServer:
         server = self
 
         class Door(SignalingSocket):
-            async def prepare(self) -> None:
+            async def prepare(self) -> None:  # type: ignore[override]
                 server.asked.set()
                 await server.let_in.wait()
                 if server.refuse:
                     raise HTTPError(404)
 
-        rule = (f"/user/x/{PATH}/signaling", Door, {"access": Access(), "hub": self.hub})
+        class List(RequestHandler):
+            def get(self) -> None:
+                self.set_header("Access-Control-Allow-Origin", "*")
+                self.finish({"rooms": [] if server.refuse else [{"id": "r1"}]})
+
+        rules: list[Any] = [
+            (f"/user/x/{PATH}/signaling", Door, {"access": Access(), "hub": self.hub}),
+            ("/user/x/rtclab/rooms", List),
+        ]
         self.let_in.set()
-        self.http = HTTPServer(Application([rule], log_function=lambda handler: None))
+        self.http = HTTPServer(Application(rules, log_function=lambda handler: None))
         self.http.add_sockets(self.sockets)
 
     def stop(self) -> None:
@@ -146,7 +154,9 @@ def test_the_picture_goes_on_from_carrier_to_carrier(
 
     server.refuse = True
     on_engine(server.lose)
-    expect(routes).to_contain_text("Signaling: comm, because the WebSocket", timeout=LIVE)
+    expect(routes).to_have_text(
+        "Signaling: comm, because the Jupyter server does not know this room", timeout=LIVE
+    )
     wait_until(lambda: carriers_of(room) == {me: "comm"})
     more_frames(lab)
 

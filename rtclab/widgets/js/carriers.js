@@ -19,6 +19,9 @@ const DEAD_AFTER_S = 8;
 const NO_ROOM = "the kernel has found no Jupyter server with rtclab's extension";
 const NO_ADDRESS = "this page does not say where its Jupyter server is";
 const NOT_OPEN = "the WebSocket through the Jupyter server does not open";
+const NOT_REACHED = "the Jupyter server is not reached";
+const NO_LOGIN = "the Jupyter server asks for a login";
+const NOT_KNOWN = "the Jupyter server does not know this room";
 
 /** The room's address at the Jupyter server that this page comes from. @param {string} path @returns {string | null} */
 export function serverUrl(path) {
@@ -31,6 +34,16 @@ export function serverUrl(path) {
   } catch {
     return null;
   }
+}
+
+/** Why a WebSocket is refused: a page is not told, but the list of rooms has it. @param {string} address @returns {Promise<string>} */
+async function refusalOf(address) {
+  const [, list, room] = /^ws(.*)\/(.*)\/signaling$/.exec(address) ?? [];
+  const reply = await fetch(`http${list}`).catch(() => null);
+  if (!reply) return NOT_REACHED;
+  if (reply.status === 401 || reply.status === 403) return NO_LOGIN;
+  const { rooms } = await reply.json().catch(() => ({}));
+  return rooms?.some((/** @type {{id: string}} */ { id }) => id === room) ? NOT_OPEN : NOT_KNOWN;
 }
 
 /** The comm that the pages of a widget share, as the carrier of one of them. */
@@ -148,10 +161,15 @@ export class Carriers {
     client.move(socket);
   }
 
-  #failed() {
+  async #failed() {
+    const { comm, url } = this;
     this.#fallBack(NOT_OPEN);
     this.timer = setTimeout(() => this.#try(), this.wait);
     this.wait = Math.min(2 * this.wait, LONGEST_TRY_AGAIN_MS);
+    const reason = await refusalOf(url ?? "");
+    if (this.url !== url) return;
+    comm.reason = reason;
+    this.client.changed("carrier");
   }
 
   /** @param {string} reason */
