@@ -46,7 +46,7 @@ CHROMIUM_FLAGS = [
 ]
 
 # Groups of tests that share a process, and so never disturb each other; the longest come first.
-BROWSER, NOTEBOOKS = "browser", "notebooks"
+BROWSER, NOTEBOOKS, JUPYTER = "browser", "notebooks", "jupyter"
 
 PLAYWRIGHT_LOOP = pytest.StashKey[asyncio.AbstractEventLoop]()
 
@@ -72,10 +72,12 @@ class _Groups(LoadScopeScheduling):
 
 @cache
 def group_of(path: Path) -> str:
-    """Which tests share a process: those that use a browser, the notebooks, else those of a file."""
+    """Which tests share a process: those with a browser, the notebooks, those of a server; else a file."""
     if path.suffix == ".ipynb":
         return NOTEBOOKS
-    return BROWSER if "playwright" in path.read_text("utf-8") else path.name
+    if "playwright" in path.read_text("utf-8"):
+        return BROWSER
+    return JUPYTER if path.parent.name == JUPYTER else path.name
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
