@@ -18,7 +18,6 @@ from pathlib import Path
 from types import TracebackType
 
 from rtclab import apt
-from shaper import dial
 
 CLONE_NEWNET = 0x40000000
 RANGE = ipaddress.ip_network("198.18.0.0/15")  # RFC 2544: for tests, routed nowhere
@@ -59,7 +58,7 @@ class Namespace:
 
     def connect(self, port: int) -> socket.socket:
         """A TCP connection to a port of the namespace's loopback."""
-        return self._inside.submit(dial, ("127.0.0.1", port)).result()
+        return self._inside.submit(socket.create_connection, ("127.0.0.1", port), 10).result()
 
     def close(self) -> None:
         """End it; what runs in it must have ended."""

@@ -8,14 +8,14 @@ reads no more, and what the sender's kernel may hold is kept small, so that the 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 from collections.abc import Callable
 
 from rtclab.engine import Engine
 
 QUEUE_S = 0.2
-BUFFER = 8192  # bytes that the kernel may receive before they are read
+SMALL_BUFFER = 8192  # bytes that the kernel may receive before they are read, on a slow line
+BUFFER = 262144  # and on a fast one
 SEGMENT = 1400  # bytes: a packet; the senders' kernels size their queues by it
 UNSHAPED = 65536  # bytes read at once when there is no limit
 
@@ -66,9 +66,9 @@ class Shaper:
     def __init__(self, connect: Callable[[], socket.socket]) -> None:
         self.up, self.down = Link(), Link()
         self._connect = connect
+        self._ends: set[socket.socket] = set()
         self._engine = Engine()
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
         self._listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, SEGMENT)
         self.port: int = self._listener.getsockname()[1]
         self._listener.setblocking(False)
@@ -76,8 +76,7 @@ class Shaper:
 
     def shape(self, rate_bps: float | None, delay_s: float = 0.0) -> None:
         """Set both directions; None takes the limit away."""
-        for link in (self.up, self.down):
-            link.rate_bps, link.delay_s = rate_bps, delay_s
+        self._engine.run(self._shape(rate_bps, delay_s))
 
     def close(self) -> None:
         """End it and every connection through it."""
@@ -86,6 +85,16 @@ class Shaper:
 
     async def _listen(self) -> asyncio.Task[None]:
         return asyncio.create_task(self._accept())
+
+    async def _shape(self, rate_bps: float | None, delay_s: float) -> None:
+        for link in (self.up, self.down):
+            link.rate_bps, link.delay_s = rate_bps, delay_s
+        for end in self._ends:
+            self._size(end)
+
+    def _size(self, end: socket.socket) -> None:
+        size = BUFFER if self.down.rate_bps is None else SMALL_BUFFER
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
 
     async def _stop(self) -> None:
         self._listener.close()
@@ -108,11 +117,21 @@ class Shaper:
                 inside = await asyncio.get_running_loop().run_in_executor(None, self._connect)
             except OSError:
                 return
-            with inside, contextlib.suppress(OSError):  # one side is gone, so the other is not needed
-                for end in (outside, inside):
+            with inside:
+                ends = {outside, inside}
+                for end in ends:
                     end.setblocking(False)
                     end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                await asyncio.gather(_carry(outside, inside, self.up), _carry(inside, outside, self.down))
+                    self._size(end)
+                self._ends |= ends
+                try:
+                    async with asyncio.TaskGroup() as both:
+                        both.create_task(_carry(outside, inside, self.up))
+                        both.create_task(_carry(inside, outside, self.down))
+                except* OSError:
+                    pass  # one side is gone, so the other is not needed
+                finally:
+                    self._ends -= ends
 
 
 async def _carry(source: socket.socket, target: socket.socket, link: Link) -> None:
@@ -136,13 +155,6 @@ async def _carry(source: socket.socket, target: socket.socket, link: Link) -> No
             await asyncio.sleep(link.wait(loop.time()))
         await under_way.put((loop.time() + link.delay_s, b""))
 
-    await asyncio.gather(arrive(), depart())
-
-
-def dial(address: tuple[str, int]) -> socket.socket:
-    """A connection behind a `Shaper`: its kernel holds little."""
-    end = socket.socket()
-    end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
-    end.settimeout(10)
-    end.connect(address)
-    return end
+    async with asyncio.TaskGroup() as both:
+        both.create_task(arrive())
+        both.create_task(depart())

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from shaper import QUEUE_S, Link, Shaper, dial
+from shaper import QUEUE_S, Link, Shaper
 
 
 def echo(listener: socket.socket) -> None:
@@ -28,7 +28,7 @@ def echo(listener: socket.socket) -> None:
 def shaper() -> Iterator[Shaper]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         threading.Thread(target=echo, args=(listener,), daemon=True).start()
-        shaper = Shaper(lambda: dial(listener.getsockname()))
+        shaper = Shaper(lambda: socket.create_connection(listener.getsockname(), 10))
         yield shaper
         shaper.close()
         listener.shutdown(socket.SHUT_RDWR)
