@@ -294,6 +294,21 @@ def test_a_join_that_the_kernel_has_not_read_is_taken_back(
     assert talk.got == [("join", None)]
 
 
+def test_a_socket_by_which_nothing_comes_is_replaced(
+    lab: Page, serve: Callable[[Connect], JupyterServer]
+) -> None:
+    talk = Talk()  # answers no ping
+    lab.evaluate(CONFIGURE, serve(talk.connect).base)
+    lab.evaluate(CLIENT, PATH)
+    lab.clock.install()
+    assert lab.evaluate("client.start()") is True
+    lab.clock.run_for(12_000)
+    wait_until(lambda: ("join", "token") in talk.got)
+    assert len(talk.lost_reasons) == 1
+    lab.wait_for_function("client.status === 'joined'")
+    assert lab.evaluate("[client.carrier.kind, model.sent.length]") == ["server", 0]
+
+
 def test_media_go_by_comm_as_buffers(lab: Page) -> None:
     lab.evaluate(CLIENT, "")
     sent, got = lab.evaluate("""async () => {

@@ -1,9 +1,9 @@
 // @ts-check
 /** The publisher of the stand-alone page. In the address: `?name=alice&source=camera`, `screen` or `pattern`. */
 
+import { clientOfServer } from "./page_client.js";
 import { Publisher } from "./publisher.js";
 import { renderPublisher } from "./publisher_view.js";
-import { clientOfServer } from "./socket.js";
 import { Notice } from "./ui.js";
 
 const PLAIN = {

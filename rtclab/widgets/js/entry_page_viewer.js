@@ -1,7 +1,7 @@
 // @ts-check
 /** The viewer of the stand-alone page. In the address: `?of=alice` shows only that participant. */
 
-import { clientOfServer } from "./socket.js";
+import { clientOfServer } from "./page_client.js";
 import { Viewer } from "./viewer.js";
 import { renderViewer } from "./viewer_view.js";
 
