@@ -65,6 +65,9 @@ class Room(Sharing):
         leaves the machine unasked.
     ice_transport_policy : {"all", "relay"}, optional
         ``"relay"``: clients use nothing but TURN servers, so that all media goes through them.
+    ice : {"lite", "full"}, optional
+        ``"full"`` for a kernel behind a NAT: the room too asks `ice_servers` how to be reached, and checks
+        every way by itself. Each client then has UDP ports of its own, and sending costs more.
     transport : {"auto", "webrtc", "websocket"}, optional
         How the media of pages travels: by WebRTC, and where UDP does not pass by the WebSocket (or comm) of
         its signaling; by one of the two only.
@@ -103,6 +106,7 @@ class Room(Sharing):
         video_codecs: Sequence[str] = VIDEO_CODECS,
         ice_servers: IceServers = (),
         ice_transport_policy: str = "all",
+        ice: str = "lite",
         transport: str = "auto",
         architecture: str = "sfu",
         last_n: int | None = None,
@@ -121,7 +125,7 @@ class Room(Sharing):
             raise ValueError(f"transport must be one of {', '.join(POLICIES)}, not {transport!r}")
         kind = named(architecture)
         layout_of(layout)
-        ice = IceConfig(ice_servers, ice_transport_policy)
+        config = IceConfig(ice_servers, ice_transport_policy, ice)
         self._options = Options(last_n, size, fps, bitrate, layout)
         self._engine = get_engine()
         self._closed = False
@@ -136,7 +140,7 @@ class Room(Sharing):
         info = {"id": self._id, "name": self.name, "architecture": architecture}
         loop = self._engine.loop
         self._router = Router(self._port, time.time() - loop.time())
-        self._server = SignalingServer(info, self._port, self._router, loop.time, video_codecs, ice)
+        self._server = SignalingServer(info, self._port, self._router, loop.time, video_codecs, config)
         self._server.tunnels.policy = transport
         self._tell_change = self._router.on_consumer_changed
         self._router.on_consumer_changed = self._consumer_changed
@@ -433,6 +437,7 @@ class Room(Sharing):
         if self._router.architecture is not None:
             self._router.architecture.close()
         self._widgets.end()
+        await self._server.ended()
         self._port.close()
 
     def _check_open(self) -> None:

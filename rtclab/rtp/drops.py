@@ -16,6 +16,7 @@ class Drop(str, Enum):
     BAD_STUN = "bad_stun"
     UNKNOWN_UFRAG = "unknown_ufrag"
     BAD_INTEGRITY = "bad_integrity"
+    BAD_CANDIDATE = "bad_candidate"
     DTLS_QUEUE_FULL = "dtls_queue_full"
     NOT_CONNECTED = "not_connected"
     SRTP_AUTH = "srtp_auth"

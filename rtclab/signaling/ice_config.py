@@ -30,11 +30,15 @@ class IceConfig:
         W3C ``RTCIceServer`` dictionaries, or a function without arguments that returns such a list.
     policy : {"all", "relay"}
         W3C ``RTCIceTransportPolicy``.
+    mode : {"lite", "full"}
+        What the room's own end is.
 
     Attributes
     ----------
     fixed : list of dict or None
         The servers; None when they have to be asked for.
+    full : bool
+        Whether the room uses full ICE.
 
     Raises
     ------
@@ -42,7 +46,10 @@ class IceConfig:
         What is given is not usable; what a function gives is checked when it is asked.
     """
 
-    def __init__(self, servers: IceServers = (), policy: str = "all") -> None:
+    def __init__(self, servers: IceServers = (), policy: str = "all", mode: str = "lite") -> None:
+        if mode not in ("lite", "full"):
+            raise IceServerError(f'ice must be "lite" or "full", not {mode!r}')
+        self.full = mode == "full"
         if policy not in POLICIES:
             raise IceServerError(f'ice_transport_policy must be "all" or "relay", not {policy!r}')
         self.policy: Policy = policy

@@ -8,7 +8,7 @@ from typing import Any
 from ..forwarding.client import Client
 from ..forwarding.consumer import Consumer
 from ..forwarding.producer import Producer
-from ..transport.transport import Transport
+from ..transport.secure import SecureTransport
 from ..transport.tunnel import TunnelTransport
 from .carrier import Carrier
 from .sdp import Codec
@@ -85,7 +85,7 @@ class Member:
     joined_at: float
     grant: Grant | None = None
     ice_servers: list[dict[str, Any]] = field(default_factory=list)
-    transport: Transport | None = None
+    transport: SecureTransport | None = None
     client: Client | None = None
     tunnel: TunnelTransport | None = None
     tunnel_reason: str = ""

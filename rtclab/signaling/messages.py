@@ -7,7 +7,7 @@ client offers again. Names are those of the W3C and of JSEP (RFC 9429): `mid`, `
 Client to room
     join {id, version, name, role, session, agent}   first; `session` resumes; role: participant or viewer
     offer {id, sdp, tracks}                          one at a time; tracks: what each m-line is for
-    candidate {mid, candidate}                       only kept in the trace; the room is ICE-lite
+    candidate {mid, candidate}                       one found after the offer; ICE-lite has no use for it
     layer {id, track, rid, temporal}                 rid "auto" or a layer; `error`, or `consumer` follows
     view {track, width, height, visible}             device pixels of the largest view of that track
     mute {track, muted}                              one of the client's own tracks

@@ -1,6 +1,6 @@
 """Reading an offer and answering it (RFC 3264, JSEP RFC 9429), from the side of a room.
 
-The room is one ICE-lite agent on one port, so everything of a client is bundled on one transport. The
+The room is one ICE agent for each client, so everything of a client is bundled on one transport. The
 client's m-lines are either published (the room receives) or received (the room sends); the answer keeps
 their order. A published m-line is answered with the one codec chosen for it, a received one with every
 codec that can be forwarded, so that another track can be spliced in without a new offer.
@@ -32,23 +32,28 @@ EXTENSIONS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class RemoteFields:
-    """What the client says of its end of the transport."""
+    """What the client says of its end of the transport; a lite room needs no candidates."""
 
     ufrag: str
     pwd: str
     fingerprints: tuple[tuple[str, str], ...]
     setup: str
+    candidates: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class LocalFields:
-    """The room's end: `fingerprint` is the SHA-256 in hexadecimal, `candidates` are `candidate:...` lines."""
+    """The room's end: `fingerprint` is the SHA-256 in hexadecimal, `candidates` are `candidate:...` lines.
+
+    `lite` says whether its ICE is.
+    """
 
     ufrag: str
     pwd: str
     fingerprint: str
     setup: str
     candidates: Sequence[str]
+    lite: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +214,7 @@ def _remote(media: MediaDescription) -> RemoteFields:
         raise NegotiationError("bad_sdp", "the offer has no a=fingerprint with a known hash")
     if media.setup not in ("actpass", "active", "passive"):
         raise NegotiationError("bad_sdp", "the offer has no a=setup:actpass, active or passive")
-    return RemoteFields(media.ufrag, media.pwd, media.fingerprints, media.setup)
+    return RemoteFields(media.ufrag, media.pwd, media.fingerprints, media.setup, media.candidates)
 
 
 def _refused(section: Section) -> bool:
@@ -358,7 +363,7 @@ def build_answer(offer: Offer, decisions: Mapping[str, Decision], local: LocalFi
         SessionDescription(
             tuple(answered),
             bundle=tuple(mid for mid in offer.description.bundle if mid in kept),
-            ice_lite=True,
+            ice_lite=local.lite,
             session_id=offer.description.session_id,
             version=offer.description.version,  # a new offer has a new version, so has its answer
             mixed_extensions=offer.description.mixed_extensions,

@@ -1,9 +1,9 @@
 """How an offer becomes transports, producers and consumers.
 
-The room answers at once and in full (no trickle: it is ICE-lite). An offer with another DTLS fingerprint
-comes from a new peer connection and gets a new transport; the same fingerprint with other ICE credentials is
-an ICE restart (RFC 8445 section 9). A receiving m-line keeps its SSRC for as long as it lives: pointed at
-another track, it goes on with the next sequence numbers.
+The room answers in full (no trickle), at once with ICE-lite and after gathering with full ICE. An offer with
+another DTLS fingerprint comes from a new peer connection and gets a new transport; the same fingerprint with
+other ICE credentials is an ICE restart (RFC 8445 section 9). A receiving m-line keeps its SSRC for as long as
+it lives: pointed at another track, it goes on with the next sequence numbers.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from ..forwarding.columns import Header
 from ..forwarding.consumer import Consumer
 from ..forwarding.producer import Producer
 from ..rtp import extensions
-from ..transport.transport import RemoteParameters, Transport
+from ..transport.secure import RemoteParameters, SecureTransport
 from . import session as events
+from .full_ice import FullIceDesk
 from .guests import VIEW_ONLY, view_only
 from .member import Member, Publication, Subscription
 from .negotiation import (
@@ -53,9 +54,14 @@ class OfferDesk:
         The room's signaling.
     video_codecs : sequence of str
         Codec names in the order of preference.
+    full : FullIceDesk, optional
+        What gathers candidates, if the room uses full ICE.
     """
 
-    def __init__(self, server: SignalingServer, video_codecs: Sequence[str]) -> None:
+    def __init__(
+        self, server: SignalingServer, video_codecs: Sequence[str], full: FullIceDesk | None = None
+    ) -> None:
+        self.full = full
         self.server = server
         self.router = server.router
         self.port = server.port
@@ -73,11 +79,14 @@ class OfferDesk:
         except NegotiationError as error:
             member.session.error(event.id, error.code, str(error))
             return
-        if (
-            member.transport is not None
-            and offer.remote is not None
-            and (offer.remote.fingerprints != member.fingerprints or member.transport.state == "closed")
-        ):
+        anew = offer.remote is not None and (
+            member.transport is None
+            or offer.remote.fingerprints != member.fingerprints
+            or member.transport.state == "closed"
+        )
+        if self.full is not None and not self.full.ready(member, event, offer.remote, anew):
+            return
+        if anew and member.transport is not None:
             self._give_up_transport(member)
         wanted = {track["mid"]: track for track in event.tracks}
         decisions, rejected = self._decide(member, offer, wanted)
@@ -100,7 +109,12 @@ class OfferDesk:
                     }
                 )
         local = LocalFields(
-            transport.ufrag, transport.pwd, transport.fingerprint, transport.setup, self.port.candidates()
+            transport.ufrag,
+            transport.pwd,
+            transport.fingerprint,
+            transport.setup,
+            transport.candidates(),
+            transport.lite,
         )
         member.session.answer(event.id, build_answer(offer, decisions, local), tracks, rejected)
         self._point_subscriptions(member, offer)
@@ -191,7 +205,7 @@ class OfferDesk:
             publication.owner.id,
         )
 
-    def _transport_for(self, member: Member, offer: Offer) -> Transport:
+    def _transport_for(self, member: Member, offer: Offer) -> SecureTransport:
         """The member's transport: new for a new peer connection, restarted for new ICE credentials."""
         transport = member.transport
         if offer.remote is not None:
@@ -221,8 +235,9 @@ class OfferDesk:
             client.consumers[consumer.header.ssrc] = consumer
         return transport
 
-    def _open_transport(self, member: Member) -> Transport:
-        transport = self.port.new_transport()
+    def _open_transport(self, member: Member) -> SecureTransport:
+        full = self.full
+        transport = full.take(member) if full is not None else self.port.new_transport()
         transport.on_state = lambda state: self.server.transport_state(member, transport, state)
         member.transport = transport
         return transport

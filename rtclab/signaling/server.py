@@ -17,10 +17,12 @@ from ..errors import IceServerError, SignalingError
 from ..forwarding.architecture import Architecture
 from ..forwarding.consumer import Consumer
 from ..forwarding.router import Router
+from ..transport.full import FullIce
 from ..transport.port import UdpPort
-from ..transport.transport import Transport
+from ..transport.secure import SecureTransport
 from . import session as events
 from .carrier import Carrier
+from .full_ice import FullIceDesk
 from .guests import Guests
 from .ice_config import IceConfig
 from .member import Member, Publication
@@ -80,7 +82,8 @@ class SignalingServer:
         self._told_levels: tuple[dict[str, float], str | None] = {}, None
         self._numbers = itertools.count(1)
         self._guests = itertools.count(1)
-        self._desk = OfferDesk(self, video_codecs)
+        self._full = FullIceDesk(self, FullIce(port)) if self.ice.full else None
+        self._desk = OfferDesk(self, video_codecs, self._full)
         self._switching = Switching(self)
         self.tunnels = TunnelDesk(self)
         self.guests = Guests(self, Shares(room["id"]))
@@ -332,7 +335,7 @@ class SignalingServer:
                 member.session.levels(levels, active)
                 self.flush(member)
 
-    def transport_state(self, member: Member, transport: Transport, state: str) -> None:
+    def transport_state(self, member: Member, transport: SecureTransport, state: str) -> None:
         """Follow a transport: start what waits for it, end what ran over it."""
         if member.transport is not transport or member.client is None:
             return
@@ -374,10 +377,17 @@ class SignalingServer:
         """Take a member out of the room."""
         if self.members.pop(member.id, None) is None:
             return
+        if self._full is not None:
+            self._full.forget(member)
         self.close_media(member)
         member.carrier.close()
         self.publish_tracks()
         self.on_change()
+
+    async def ended(self) -> None:
+        """Wait, not for long, until what `close` has ended is given back."""
+        if self._full is not None:
+            await self._full.full.finished()
 
     def close(self) -> None:
         """Say good-bye to everybody."""
@@ -440,6 +450,9 @@ class _Endpoint:
             return
         elif isinstance(event, events.Offered):
             server.offered(self.member, event)
+        elif isinstance(event, events.CandidateReported):
+            if server._full is not None:
+                server._full.add_candidate(self.member, event.candidate)
         elif isinstance(event, events.LayerPicked):
             server.layer_picked(self.member, event)
         elif isinstance(event, events.ViewChanged):

@@ -56,7 +56,7 @@ class Offered:
 
 @dataclass(frozen=True, slots=True)
 class CandidateReported:
-    """An ICE candidate, only for the record."""
+    """An ICE candidate that the client found after its offer."""
 
     mid: str | None
     candidate: str

@@ -17,11 +17,9 @@ negotiates reduced-size RTCP (RFC 5506), as browsers do, sends requests alone.
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import errno
 import logging
 import socket
-import struct
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -41,9 +39,6 @@ logger = logging.getLogger(__name__)
 ROUNDS = 4  # reads of up to `SLOTS` datagrams a wake-up, so that no socket starves the rest of the loop
 TICK = 0.5  # s
 _ATTEMPTS = 20
-MAX_SSRCS = 1024  # from one client: libsrtp keeps state for each and searches it packet by packet
-_SSRC = struct.Struct("!I")
-_MIN_SRTP = 12 + 10  # bytes of an RTP header and the shortest tag
 
 
 def _nothing() -> None:
@@ -102,10 +97,6 @@ class UdpPort:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._on_drained: Callable[[], object] = _nothing
-        self._unprotect = srtp.load().unprotect
-        self._unprotect_rtcp = srtp.load().unprotect_rtcp
-        self._length = ctypes.c_int()
-        self._length_pointer = ctypes.addressof(self._length)
         self._sendto = native_sendto()
         self.closed = False
 
@@ -218,6 +209,12 @@ class UdpPort:
             self.drops.add(Drop.SOCKET_FULL if full else Drop.SEND_ERROR)
 
     # called by transports
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """Where it receives."""
+        assert self._loop is not None
+        return self._loop
 
     def time(self) -> float:
         """The loop's time in seconds."""
@@ -339,33 +336,11 @@ class UdpPort:
     def _receive_srtp(self, transport: Transport, local: _Local, slot: int, length: int, now: float) -> None:
         receiver = local.receiver
         view = receiver.views[slot]
-        context = transport.receive_context
-        if not context:
-            transport.drops.add(Drop.NOT_CONNECTED)
-            return
-        if length < _MIN_SRTP:
-            transport.drops.add(Drop.SRTP_AUTH)
-            return
-        is_rtcp = 191 < view[1] < 224
-        (ssrc,) = _SSRC.unpack_from(view, 4 if is_rtcp else 8)
-        new = ssrc not in transport.ssrcs
-        if new and len(transport.ssrcs) >= MAX_SSRCS:
-            transport.drops.add(Drop.UNKNOWN_SSRC)
-            return
-        self._length.value = length
-        unprotect = self._unprotect_rtcp if is_rtcp else self._unprotect
-        status = unprotect(context, receiver.pointers[slot], self._length_pointer)
-        if status:
-            transport.drops.add(srtp.drop_reason(status))
-            return
-        if new:
-            transport.ssrcs.add(ssrc)
-        transport.packets_received += 1
-        transport.bytes_received += length
-        transport.ice.last_packet = now
-        if receiver.names[slot] != transport.path_name or local.index != transport.path_local:
-            transport.moved(Source(*unpack_name(receiver.names[slot]), local.index), now)
-        (transport.on_rtcp if is_rtcp else transport.on_rtp)(view, self._length.value, now)
+        size = transport.unprotect(view, receiver.pointers[slot], length, now)
+        if size:
+            if receiver.names[slot] != transport.path_name or local.index != transport.path_local:
+                transport.moved(Source(*unpack_name(receiver.names[slot]), local.index), now)
+            transport.hand_on(view, size, now)
 
     def _receive_stun(self, local: _Local, data: bytes, name: bytes, now: float) -> None:
         ufrag = local_ufrag(data)

@@ -75,24 +75,40 @@ def load() -> Srtp:
     return Srtp(protect, unprotect, protect_rtcp, unprotect_rtcp, prepared)
 
 
-class RtcpProtector:
-    """Protects RTCP packets one at a time, in memory of its own."""
+class Protector:
+    """Protects packets one at a time, in memory of its own.
 
-    def __init__(self) -> None:
-        self._packet = ctypes.create_string_buffer(MAX_RTCP + MAX_TRAILER)
+    Parameters
+    ----------
+    protect : PacketFunction
+        What protects one.
+    largest : int
+        Bytes of the longest packet it takes.
+    """
+
+    def __init__(self, protect: PacketFunction, largest: int) -> None:
+        self._packet = ctypes.create_string_buffer(largest + MAX_TRAILER)
         self._bytes = memoryview(self._packet).cast("B")  # ctypes.memmove would give the GIL up
         self._length = ctypes.c_int()
-        self._protect = load().protect_rtcp
+        self._protect = protect
+        self._largest = largest
 
     def protect(self, context: int, packet: bytes) -> bytes | None:
-        """The SRTCP packet of an RTCP packet of at most `MAX_RTCP` bytes; None when libsrtp refuses it."""
-        if len(packet) > MAX_RTCP:
+        """The protected packet; None when it is too long or libsrtp refuses it."""
+        if len(packet) > self._largest:
             return None
         self._bytes[: len(packet)] = packet
         self._length.value = len(packet)
         if self._protect(context, self._packet, ctypes.byref(self._length)):
             return None
         return ctypes.string_at(self._packet, self._length.value)
+
+
+class RtcpProtector(Protector):
+    """Protects RTCP packets of at most `MAX_RTCP` bytes."""
+
+    def __init__(self) -> None:
+        super().__init__(load().protect_rtcp, MAX_RTCP)
 
 
 def context_pointer(session: pylibsrtp.Session) -> int:

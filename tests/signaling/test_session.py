@@ -65,6 +65,7 @@ def test_joining() -> None:
         "room": ROOM,
         "ice_servers": [],
         "ice_transport_policy": "all",
+        "transport": "auto",
         "resumed": False,
         "tracks": [TRACK],
     }

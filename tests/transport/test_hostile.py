@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rtclab.rtp.drops import Drop
-from rtclab.transport import port as port_module
+from rtclab.transport import secure
 from rtclab.transport.port import UdpPort
 from rtclab.transport.transport import Transport
 from stock_client import Received, Stranger, connected, open_port, rtcp, rtp, until
@@ -135,7 +135,7 @@ def test_a_replayed_packet_is_counted(rig: Rig) -> None:
 
 
 def test_a_client_has_only_so_many_ssrcs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(port_module, "MAX_SSRCS", 5)
+    monkeypatch.setattr(secure, "MAX_SSRCS", 5)
 
     async def main() -> None:
         port = open_port()

@@ -1,0 +1,77 @@
+"""Chromium and a room with full ICE: candidates trickle in, relays at both ends, an ICE restart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+import rtclab
+from browser_tools import KEEP_CONNECTIONS, SMALL_CAPTURE, moves, open_page, publish_camera
+from http_tools import serving
+from rtclab.bench.coturn import Coturn
+from rtclab.transport.full import FullTransport
+
+# what a page does about a network that was lost, without waiting until it is
+RESTART = """async () => {
+  const changed = new Promise((resolve) => {
+    for (const pc of rtclabConnections) pc.addEventListener("signalingstatechange", () => {
+      if (pc.signalingState === "stable") resolve(true);
+    });
+  });
+  for (const pc of rtclabConnections) {
+    Object.defineProperty(pc, "iceConnectionState", { get: () => "failed", configurable: true });
+    pc.dispatchEvent(new Event("iceconnectionstatechange"));
+    delete pc.iceConnectionState;
+  }
+  return changed;
+}"""
+
+
+@pytest.fixture
+def tab(browser: Browser) -> Iterator[list[Page]]:
+    pages: list[Page] = []
+    yield pages
+    for page in pages:
+        page.context.close()
+
+
+def transport_of(room: rtclab.Room, name: str) -> FullTransport:
+    members = room._server.members.values()
+    transport = next(member.transport for member in members if member.name == name)
+    assert isinstance(transport, FullTransport)
+    return transport
+
+
+@pytest.mark.parametrize("policy", ["all", "relay"])
+def test_a_call_both_ways_and_a_restart(
+    browser: Browser, tab: list[Page], coturn: Coturn, policy: str
+) -> None:
+    servers = [coturn.ice_server()]
+    with (
+        rtclab.Room("studio", ice="full", ice_servers=servers, ice_transport_policy=policy) as room,
+        serving(room) as server,
+    ):
+        room.join("bob").publish(rtclab.TestPattern(160, 90, fps=15))
+        page = open_page(browser, server.description["url"], KEEP_CONNECTIONS + SMALL_CAPTURE)
+        tab.append(page)
+        publish_camera(page, "alice")
+        moves(page, "bob")
+        video = room.join("carol").watch("alice", timeout=20)
+        assert video.next_frame(20).shape[2] == 3
+        trickled = [entry for entry in room.signaling if entry.message["type"] == "candidate"]
+        assert trickled
+        transport = transport_of(room, "alice")
+        way, before = transport.way, transport.ufrag
+        if policy == "relay":
+            assert way == ("relay", "relay")
+
+        page.evaluate(RESTART)
+        moves(page, "bob")
+        assert transport_of(room, "alice") is transport
+        assert transport.ufrag != before
+        for _ in range(video.received - video.dropped):
+            video.next_frame(20)
+        assert video.next_frame(20).shape[2] == 3
+        expect(page.locator("[data-rtclab=publisher]")).to_have_attribute("data-status", "live")
