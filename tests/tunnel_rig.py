@@ -32,7 +32,7 @@ LIMIT = 15.0
 HEAD = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE {mids}\r\n"
 TRANSPORT = (
     "c=IN IP4 0.0.0.0\r\na=ice-ufrag:{ufrag}\r\na=ice-pwd:N0AP4Z1Y+jMJkvC5XHNq8NeV\r\n"
-    f"a=fingerprint:sha-256 {':'.join(['B3'] * 32)}\r\na=setup:actpass\r\na=rtcp-mux\r\n"
+    "a=fingerprint:sha-256 {fingerprint}\r\na=setup:actpass\r\na=rtcp-mux\r\n"
 )
 EXTENSIONS = (
     "a=extmap:1 urn:ietf:params:rtp-hdrext:ssrc-audio-level\r\n"
@@ -61,10 +61,14 @@ class MLine(NamedTuple):
     rids: tuple[str, ...] = ()
     track: str | None = None
 
-    def sdp(self, ufrag: str) -> str:
+    def sdp(self, fingerprint: str) -> str:
         """As it stands in the SDP."""
         numbers = " ".join(str(CODECS[codec][0]) for codec in self.codecs)
-        text = f"m={self.kind} 9 UDP/TLS/RTP/SAVPF {numbers}\r\n" + TRANSPORT.format(ufrag=ufrag) + EXTENSIONS
+        text = (
+            f"m={self.kind} 9 UDP/TLS/RTP/SAVPF {numbers}\r\n"
+            + TRANSPORT.format(ufrag=fingerprint * 2, fingerprint=":".join([fingerprint] * 32))
+            + EXTENSIONS
+        )
         text += f"a=mid:{self.mid}\r\na={'sendonly' if self.sends else 'recvonly'}\r\n"
         text += "".join(CODECS[codec][1] for codec in self.codecs)
         if self.rids:
@@ -107,7 +111,7 @@ class TunnelPage:
         self.acknowledges = True
         self.lines: list[MLine] = []
         self.session: str | None = None
-        self.ufrag = "BKNS"
+        self.fingerprint = "B3"  # of each byte of it: another is a new peer connection
         self._ids = itertools.count(1)
         self._mids = itertools.count()
         self._number = 0
@@ -190,7 +194,7 @@ class TunnelPage:
     def offer(self) -> dict[str, Any]:
         """Offer all m-lines; returns the reply."""
         mids = " ".join(line.mid for line in self.lines)
-        sdp = HEAD.format(mids=mids) + "".join(line.sdp(self.ufrag) for line in self.lines)
+        sdp = HEAD.format(mids=mids) + "".join(line.sdp(self.fingerprint) for line in self.lines)
         return self.ask("offer", sdp=sdp, tracks=[line.entry() for line in self.lines])
 
     def publish(
