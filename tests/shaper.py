@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from rtclab.engine import Engine
 
@@ -125,11 +126,7 @@ class Shaper:
                     self._size(end)
                 self._ends |= ends
                 try:
-                    async with asyncio.TaskGroup() as both:
-                        both.create_task(_carry(outside, inside, self.up))
-                        both.create_task(_carry(inside, outside, self.down))
-                except* OSError:
-                    pass  # one side is gone, so the other is not needed
+                    await _together(_carry(outside, inside, self.up), _carry(inside, outside, self.down))
                 finally:
                     self._ends -= ends
 
@@ -155,6 +152,17 @@ async def _carry(source: socket.socket, target: socket.socket, link: Link) -> No
             await asyncio.sleep(link.wait(loop.time()))
         await under_way.put((loop.time() + link.delay_s, b""))
 
-    async with asyncio.TaskGroup() as both:
-        both.create_task(arrive())
-        both.create_task(depart())
+    await _together(arrive(), depart())
+
+
+async def _together(*steps: Coroutine[Any, Any, None]) -> None:
+    """Run them until all are through, or one has lost its socket: then the others are not needed."""
+    tasks = [asyncio.create_task(step) for step in steps]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    finally:
+        for task in tasks:
+            task.cancel()
+    for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(outcome, Exception) and not isinstance(outcome, OSError):
+            raise outcome
