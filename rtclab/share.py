@@ -13,13 +13,13 @@ import html
 import math
 import re
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from .errors import RtclabError
 from .signaling.shares import Grant, Ticket, granted
 from .signaling.web import ShareAccess
 from .web_server import WebServer, bind, shown_host
+from .widgets.share_card import ShareCard
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -52,10 +52,11 @@ class Share:
     Displayed in a notebook it shows the link, a QR code of it, and when it ends.
     """
 
-    def __init__(self, room: Sharing, ticket: Ticket, address: Callable[[], str]) -> None:
+    def __init__(self, room: Sharing, ticket: Ticket, address: str | None) -> None:
         self._room = room
         self._ticket = ticket
-        self._address = address
+        self._address = address  # None: wherever the Jupyter server is reached
+        self._card: ShareCard | None = None
 
     @property
     def id(self) -> str:
@@ -70,7 +71,7 @@ class Share:
     @property
     def url(self) -> str:
         """The link. Whoever has it may use it, so show it to nobody else."""
-        return f"{self._address()}#token={self._ticket.token}"
+        return f"{self._address or self._room._listing.share_url}#token={self._ticket.token}"
 
     @property
     def expires_at(self) -> datetime.datetime:
@@ -90,6 +91,8 @@ class Share:
     def revoke(self) -> None:
         """End it now, for those who are in the room by it, too. Revoking twice does nothing."""
         self._room._revoke(self.id)
+        if self._card is not None:
+            self._card.redraw()
 
     def __repr__(self) -> str:
         return f"<Share {self.id} {ROLES[self.role]}, {self._end()}>"
@@ -102,8 +105,14 @@ class Share:
         day = "%H:%M" if at.date() == datetime.datetime.now().astimezone().date() else "%Y-%m-%d %H:%M"
         return f"ends at {at.strftime(day)} (in {_about(left)})"
 
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
-        return {"text/plain": repr(self), "text/html": self._repr_html_()}
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        own = {"text/plain": repr(self), "text/html": self._repr_html_()}
+        if self._address is not None:
+            return own
+        self._card = self._card or ShareCard(self._repr_html_, self._room._listing.shown_at)
+        shown = self._card._repr_mimebundle_(**kwargs)
+        data, metadata = shown if isinstance(shown, tuple) else (shown or {}, {})
+        return {**data, **own}, metadata
 
     def _repr_html_(self) -> str:
         import segno  # its tables take a while, and few rooms are shared
@@ -187,7 +196,7 @@ class Sharing:
         lasts_s = seconds_of(expires)
         if listen is None and self._listing.path is None:
             raise RtclabError(NO_WAY)
-        address = self._jupyter_address if listen is None else self._own_address(listen)
+        address = None if listen is None else self._own_address(listen)
         ticket = self._read(lambda: shares.open(role, lasts_s, time.time(), uses))
         share = self._links[ticket.grant.share] = Share(self, ticket, address)
         return share
@@ -201,8 +210,8 @@ class Sharing:
         self._links = {id: share for id, share in self._links.items() if id in live}
         return list(self._links.values())
 
-    def _own_address(self, listen: str) -> Callable[[], str]:
-        """Open a port, unless it is open, and return what tells its address."""
+    def _own_address(self, listen: str) -> str:
+        """Open a port, unless it is open, and return its address."""
         match = _LISTEN.fullmatch(listen)
         if match is None or int(match["port"]) > 65535:
             raise ValueError(f'listen must be an address and a port, as "0.0.0.0:8090", not {listen!r}')
@@ -219,11 +228,7 @@ class Sharing:
             door = WebServer(self.connect, sockets, ShareAccess(self._server.guests.shares, time.time))
             self._engine.run(door.start())
             self._doors[listen] = door
-        url = f"http://{shown_host(host, self.host_candidates)}:{door.port}/"
-        return lambda: url
-
-    def _jupyter_address(self) -> str:
-        return self._listing.share_url or ""
+        return f"http://{shown_host(host, self.host_candidates)}:{door.port}/"
 
     def _admit(self, token: str, address: str) -> Connect:
         """Let somebody in who comes through the Jupyter server."""

@@ -4,7 +4,7 @@ The kernel dials `<base_url>rtclab/engine`, a WebSocket on which both send JSON 
 
 kernel to server
     register {version, kernel, rooms: [{id, name}]}         all rooms of this kernel; whenever that changes
-    refuse {stream, status, detail}                         an HTTP status and a sentence
+    refuse {stream, status, detail, code}                   an HTTP status, a sentence, a word for programs
     response {id, status, headers: [[name, value]], body}   to a `request`
     active {}                                               somebody is connected past the server
 

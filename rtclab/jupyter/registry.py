@@ -36,11 +36,14 @@ class Refused(HTTPError):  # noqa: N818 - it is an answer
         HTTP status.
     detail : str
         What is wrong, and what to do.
+    code : str, optional
+        Machine-readable reason.
     """
 
-    def __init__(self, status: int, detail: str) -> None:
+    def __init__(self, status: int, detail: str, code: str | None = None) -> None:
         super().__init__(status, detail)
         self.detail = detail
+        self.code = code
 
 
 class Response(NamedTuple):
@@ -268,7 +271,9 @@ class EngineSocket(KernelSocket):
         status, detail = message["status"], str(message["detail"])
         if not isinstance(status, int) or not 400 <= status <= 599:
             raise ValueError
-        self.registry.refused(self, message["stream"], Refused(status, detail))
+        code = message.get("code")
+        refused = Refused(status, detail, code if isinstance(code, str) else None)
+        self.registry.refused(self, message["stream"], refused)
 
     def _response(self, message: dict[str, Any]) -> None:
         status, body = message["status"], str(message["body"])

@@ -72,7 +72,8 @@ class ShareDesk:
         """
         wait = math.ceil(self._rates.wait_s(network_of(address or ""), time.monotonic()))
         if wait:
-            raise Refused(429, f"too many attempts came from this address; try again in {wait} s")
+            sentence = f"too many attempts came from this address; try again in {wait} s"
+            raise Refused(429, sentence, "share_rate")
 
     async def file(self, room: str, name: str) -> tuple[str, str]:
         """Type and text of one of the page's files.
@@ -150,7 +151,7 @@ class ShareSocket(BrowserSocket):
         problem: dict[str, Any] = {"title": responses.get(status_code, "Error"), "status": status_code}
         if isinstance(error, Refused):
             problem["detail"] = error.detail
-            problem["code"] = "share_rate" if status_code == 429 else "share_refused"
+            problem["code"] = error.code or "share_refused"
         self.set_header("Content-Type", "application/problem+json")
         self.finish(json.dumps(problem))
 

@@ -92,6 +92,11 @@ class Listing:
         if self._uplink is not None:
             self._uplink.remove(self)
 
+    def shown_at(self, origin: str) -> None:
+        """Learn by which origin a page of the notebook is reached; on any thread."""
+        if self._uplink is not None:
+            self._uplink.shown_at(origin)
+
     @property
     def share_url(self) -> str | None:
         """Where the room's share links lead, as people reach it; None if it has never been registered."""
@@ -134,6 +139,11 @@ class Uplink:
         self._work: set[asyncio.Task[None]] = set()
         self._settled = asyncio.Event()
         self._origin: str | None = None  # of the last page whose person has a login
+
+    def shown_at(self, origin: str) -> None:
+        """Learn the origin of a page whose person has a login; what is none is passed over."""
+        if re.fullmatch(r"https?://[\w.:\[\]-]{1,255}", origin, re.ASCII):
+            self._origin = origin
 
     @property
     def public_url(self) -> str | None:
@@ -284,10 +294,10 @@ class Uplink:
             try:
                 connect = listing.admit(str(message.get("token")), str(message.get("remote")))
             except ShareRefused as error:
-                self._refuse(stream, error.status, str(error))
+                self._refuse(stream, error.status, str(error), error.code)
                 return
-        elif re.fullmatch(r"https?://[^/]+", str(message.get("origin"))):
-            self._origin = message["origin"]
+        else:
+            self.shown_at(str(message.get("origin")))
         if len(listing.hub.carriers) >= listing.hub.limit:
             self._refuse(stream, 503, f"{listing.hub.limit} clients are connected, which is all")
             return
@@ -304,8 +314,9 @@ class Uplink:
             carrier.take(frame)
         carrier.end(GOING_AWAY, f"the client closed its socket ({socket.close_code or 'without a word'})")
 
-    def _refuse(self, stream: str, status: int, detail: str) -> None:
-        self._tell({"type": "refuse", "stream": stream, "status": status, "detail": detail})
+    def _refuse(self, stream: str, status: int, detail: str, code: str | None = None) -> None:
+        refusal = {"stream": stream, "status": status, "detail": detail, "code": code}
+        self._tell({"type": "refuse", **refusal})
 
     async def _respond(
         self, number: int, headers: dict[str, str], room: str, method: str, path: str, body: str

@@ -40,6 +40,7 @@ def test_somebody_without_a_login_watches(
     expect(viewer).to_have_attribute("data-status", "ended", timeout=LIVE)
     page.reload()
     expect(viewer).to_contain_text("This link was revoked", timeout=LIVE)
+    expect(viewer).to_have_attribute("data-status", "ended")
     everything = "\n".join([*seen, page.content(), jupyter.log])
     assert "rtclab/share/" in everything
     assert TOKEN not in everything

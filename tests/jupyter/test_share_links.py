@@ -54,6 +54,29 @@ def test_the_link_begins_as_the_page_of_the_notebook_does(
     assert share.url.startswith(origin), "visitors do not say where the server is"
 
 
+def test_the_page_that_shows_a_link_says_how_the_server_is_reached(room: rtclab.Room, share: Share) -> None:
+    data, _ = share._repr_mimebundle_()
+    assert set(data) == {"text/plain", "text/html", "application/vnd.jupyter.widget-view+json"}
+    card = share._card
+    assert card is not None
+    assert "only from this machine" in card.html
+    for nonsense in (
+        None,
+        "x",
+        {"origin": 1},
+        {"origin": "vscode-webview://x"},
+        {"origin": 'https://a/b"><i>'},
+    ):
+        card._told(card, nonsense, [])
+        assert share.url.startswith("http://localhost:")
+    card._told(card, {"origin": "https://hub.example.org"}, [])
+    assert share.url.startswith(f"https://hub.example.org{BASE}rtclab/share/{room.id}/#token=")
+    assert f'href="{share.url}"' in card.html
+    assert "only from this machine" not in card.html
+    share.revoke()
+    assert "has ended" in card.html
+
+
 def test_a_public_url_of_the_hub_is_taken(
     room: rtclab.Room, share: Share, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,17 +136,17 @@ def test_who_has_no_valid_token_is_refused_with_a_sentence(
         assert refusal(jupyter, signaling(room, elsewhere), NOBODY) == 401
     good = token_of(share)
     tokens = {
-        "": "no link of this room",
-        "guess": "no link of this room",
-        TOKEN: "no link of this room",
-        good.replace("viewer", "participant"): "no link of this room",
-        elsewhere: "another room",
-        token_of(revoked): "was revoked",
+        "": ("share_forged", "no link of this room"),
+        "guess": ("share_forged", "no link of this room"),
+        TOKEN: ("share_forged", "no link of this room"),
+        good.replace("viewer", "participant"): ("share_forged", "no link of this room"),
+        elsewhere: ("share_room", "another room"),
+        token_of(revoked): ("share_revoked", "was revoked"),
     }
-    for token, sentence in tokens.items():
+    for token, (code, sentence) in tokens.items():
         assert refusal(jupyter, signaling(room, token), NOBODY) == 401
         reply = jupyter.ask("GET", signaling(room, token), headers=NOBODY)
-        assert (reply.status, reply.json["code"]) == (401, "share_refused")
+        assert (reply.status, reply.json["code"]) == (401, code)
         assert sentence in reply.json["detail"]
         assert TOKEN not in reply.body
     assert jupyter.ask("GET", signaling(room, good), headers=NOBODY).status == 426
