@@ -128,6 +128,7 @@ export class Carriers {
   #try() {
     const { client, url } = this;
     if (!url || this.socket) return;
+    /** @type {ServerSocket} */
     const socket = new ServerSocket(url, this.comm, {
       receive: (message) => client.carrier === socket && client.receive(message),
       receiveMedia: (buffer) => client.carrier === socket && client.receiveMedia(buffer),

@@ -376,7 +376,7 @@ export class RoomClient {
     if (track) this.send({ type: "mute", track, muted });
   }
 
-  /** @param {string} track @param {string} rid a layer, or "auto" */
+  /** @param {string} track @param {string} rid a layer, or "auto" @returns {Promise<void>} */
   async pickLayer(track, rid) {
     const before = this.picked.get(track) ?? "auto";
     this.picked.set(track, rid);
