@@ -11,9 +11,11 @@ import ctypes
 import ipaddress
 import os
 import shutil
+import signal
 import socket
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -60,8 +62,15 @@ class Namespace:
         """A TCP connection to a port of the namespace's loopback."""
         return self._inside.submit(socket.create_connection, ("127.0.0.1", port), 10).result()
 
+    def kill(self) -> None:
+        """Kill every process in it."""
+        for pid in self._run("netns", "pids", self._name).split():
+            with suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
+
     def close(self) -> None:
-        """End it; what runs in it must have ended."""
+        """End it and what runs in it."""
+        self.kill()
         self._inside.shutdown()
         self._run("link", "delete", self._cable)  # with the namespace it would go a moment later
         self._run("netns", "delete", self._name)
@@ -80,10 +89,11 @@ class Namespace:
             if libc.setns(file.fileno(), CLONE_NEWNET):
                 raise OSError(ctypes.get_errno(), "setns")
 
-    def _run(self, *arguments: str) -> None:
+    def _run(self, *arguments: str) -> str:
         done = subprocess.run([self._ip, *arguments], capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"ip {' '.join(arguments)}: {done.stderr.strip()}")
+        return done.stdout
 
 
 def ip_program() -> str:

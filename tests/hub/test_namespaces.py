@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -41,8 +42,8 @@ def namespace() -> Iterator[Namespace]:
         assert echo.stdout is not None
         assert echo.stdout.readline() == "ready\n"
         yield namespace
-        echo.kill()
-        echo.wait()
+        namespace.kill()
+        assert echo.wait(10) == -signal.SIGKILL
 
 
 def test_datagrams_pass_while_the_cable_is_plugged_in(namespace: Namespace) -> None:
