@@ -30,8 +30,11 @@ def extension() -> Finding:
     from jupyter_server.extension.config import ExtensionConfigManager
 
     manager = ExtensionConfigManager(read_config_path=jupyter_config_path())
-    if not manager.get_jpserver_extensions().get(EXTENSION):
-        return "warn", f"not enabled (`rtclab lab` does so by itself); for other servers: {ENABLE}"
+    listed = manager.get_jpserver_extensions()
+    if not listed.get(EXTENSION):
+        # Jupyter enables only what is listed
+        remedy = ENABLE if EXTENSION in listed else "reinstall rtclab, which enables it"
+        return "warn", f"not enabled (`rtclab lab` does so by itself); for other servers: {remedy}"
     return "ok", "enabled for every Jupyter server that is started here"
 
 

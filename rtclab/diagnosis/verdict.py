@@ -13,9 +13,7 @@ from typing import Final, Literal, NamedTuple
 State = Literal["waiting", "running", "ok", "warn", "fail", "none"]
 Tone = Literal["info", "warn", "error"]
 
-ENABLE: Final = (
-    "enable the server extension (jupyter server extension enable rtclab --sys-prefix) and restart the server"
-)
+ENABLE: Final = "install rtclab where the Jupyter server runs, too, and restart that server"
 SECURE: Final = "open this page by https or as http://localhost (for instance through `ssh -L`)"
 NO_PAGE: Final = (
     "No page has shown this widget, so nothing is known of browsers: participants made by room.join() use "

@@ -84,7 +84,7 @@ export class Line {
 /** @param {any} config @param {string | null} path of the room @returns {Promise<Finding & {line?: Line}>} */
 export async function checkExtension(config, path) {
   if (!config) return { state: "none", detail: "There is no Jupyter server to ask." };
-  const enable = "Enable it: jupyter server extension enable rtclab --sys-prefix, and restart the server.";
+  const enable = "Install rtclab where the server runs, too (that enables it), and restart the server.";
   try {
     const reply = await within(fetch(jupyterUrl(config, "rtclab/rooms", false), { credentials: "same-origin" }), SOCKET_MS, "its list of rooms");
     if (reply.status === 404) return { state: "warn", detail: `The Jupyter server has no rtclab extension: signaling goes by comm, which waits for running cells. ${enable}` };
