@@ -69,6 +69,8 @@ class Producer:
         self.pending: list[tuple[Stream, Packet]] = []
         self.news = False  # whether a stream has begun since its viewers were decided on
         self.tap: Callable[[Stream, list[Packet], float], None] | None = None  # also gets what comes
+        # the same, for who decodes it for a few viewers
+        self.onlooker: Callable[[Stream, list[Packet], float], None] | None = None
         # of a track that the room makes itself: a viewer needs a keyframe
         self.on_keyframe_wanted: Callable[[float], None] | None = None
         self.everything = Upstream(frozenset(range(len(self.streams))))
@@ -146,6 +148,8 @@ class Producer:
             packets = [packet for _, packet in pending[start:end]]
             if self.tap is not None:
                 self.tap(stream, packets, now)
+            if self.onlooker is not None:
+                self.onlooker(stream, packets, now)
             self.fanout.forward(stream, packets, now)
             start = end
 

@@ -400,6 +400,7 @@ class SignalingServer:
             )
             self.flush(member)
             self.remove(member)
+        self.tunnels.close()
 
 
 class _Endpoint:

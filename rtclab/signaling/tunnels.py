@@ -8,11 +8,15 @@ resumed, the client opens it again.
 
 from __future__ import annotations
 
+import asyncio
 import random
 from typing import TYPE_CHECKING, Final
 
+from ..forwarding.consumer import Consumer
 from ..forwarding.layers import SHORT_S
 from ..forwarding.lines import ClientLines
+from ..forwarding.stills import Screen, Stills
+from ..mixing.inputs import mixable
 from ..rtp.frames import CODECS
 from ..transport.tunnel import TunnelTransport
 from . import session as events
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
     from .server import SignalingServer
 
 PATIENCE_S: Final = 0.9  # with an estimate that is made from acknowledgements: it is no guess
+ONLY_IMAGES: Final = "pictures only, without sound: this browser has no WebCodecs"
 POLICIES: Final = ("auto", "webrtc", "websocket")
 
 
@@ -52,6 +57,7 @@ class TunnelDesk:
         self.server = server
         self.policy = "auto"
         self._generator = random.Random(seed)
+        self._stills: Stills | None = None
 
     def asked(self, member: Member, event: events.TunnelAsked) -> None:
         """Open or close a member's tunnel, or say why not."""
@@ -62,8 +68,9 @@ class TunnelDesk:
             if refused is not None:
                 member.session.error(event.id, *refused)
                 return
-            self._open(member, event.reason)
-        member.session.tunnel(event.id, event.open, event.reason)
+            self._open(member, event.reason, event.decode == "images")
+        images = member.tunnel is not None and member.tunnel.images
+        member.session.tunnel(event.id, event.open, ONLY_IMAGES if images else event.reason)
         self.server.on_change()
 
     def _refusal(self, member: Member) -> tuple[str, str] | None:
@@ -81,16 +88,18 @@ class TunnelDesk:
                 )
         return None
 
-    def _open(self, member: Member, reason: str) -> None:
+    def _open(self, member: Member, reason: str, images: bool) -> None:
         server, carrier = self.server, member.carrier
         assert isinstance(carrier, MediaCarrier)
         member.tunnel_reason = reason
         if member.tunnel is not None:
             member.tunnel.reopen(carrier)
+            member.tunnel.images = images
+            self._support(member)
         else:
             lines = ClientLines(member.client)
             member.tunnel = TunnelTransport(
-                server.port.paths, carrier, lines, server.clock, self._generator, server.port.drained
+                server.port.paths, carrier, lines, server.clock, self._generator, server.port.drained, images
             )
             if member.client is not None:
                 self._support(member)
@@ -125,7 +134,9 @@ class TunnelDesk:
 
     def supports(self, member: Member, codec: str, payload_type: int | None) -> bool:
         """Whether a member can receive a codec, negotiated as `payload_type`, on the way it uses."""
-        return bool(payload_type) and (member.tunnel is None or carries(codec))
+        if member.tunnel is None:
+            return bool(payload_type)
+        return bool(payload_type) and (mixable("video", codec) if member.tunnel.images else carries(codec))
 
     def _support(self, member: Member) -> None:
         for subscription in member.subscriptions.values():
@@ -146,6 +157,20 @@ class TunnelDesk:
 
     def tick(self, now: float) -> None:
         """Do what is due."""
+        viewers: dict[Consumer, Screen] = {}
         for member in list(self.server.members.values()):
             if member.tunnel is not None:
                 member.tunnel.tick(now)
+                if member.tunnel.images:
+                    viewers |= {one.consumer: member.tunnel for one in member.subscriptions.values()}
+        if viewers or self._stills is not None:
+            if self._stills is None:
+                call_soon = asyncio.get_running_loop().call_soon_threadsafe
+                self._stills = Stills(self.server.router, self.server.clock, call_soon)
+            self._stills.follow(viewers)
+
+    def close(self) -> None:
+        """End what was done for pages that show only images."""
+        if self._stills is not None:
+            self._stills.close()
+            self._stills = None

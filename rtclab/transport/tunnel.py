@@ -26,8 +26,8 @@ from ..rtp.drops import Drop, Drops
 from ..rtp.packet import MalformedRtp, parse_rtp
 from ..rtp.payload import MalformedPayload
 from .paths import PathTable
-from .tunnel_down import Depacketizer
-from .tunnel_flow import Flow
+from .tunnel_down import Depacketizer, unix_us
+from .tunnel_flow import MAX_UNSENT, Flow
 from .tunnel_format import Ack, Frame, KeyframeRequest, MalformedMedia, parse
 from .tunnel_up import Line, Packetizer
 
@@ -38,6 +38,7 @@ ACK_FRAMES = 10
 REPORT_S = 0.5
 ASK_AGAIN_S = 1.0
 MAX_STREAMS = 64
+IMAGES = 2  # pictures under way to a page that shows only images
 
 State = Literal["connected", "disconnected", "closed"]
 Received = Callable[[memoryview, int, float], object]
@@ -98,6 +99,8 @@ class TunnelTransport:
         For SSRCs and first numbers.
     drained : callable
         Called after frames of the page were passed on.
+    images : bool
+        Whether the page can decode nothing but JPEG: it gets what `send_picture` is given.
 
     Attributes
     ----------
@@ -125,7 +128,9 @@ class TunnelTransport:
         clock: Callable[[], float],
         generator: random.Random,
         drained: Callable[[], object] = _ignore,
+        images: bool = False,
     ) -> None:
+        self.images = images
         self.way = way
         self.drops = Drops()
         self.flow = Flow()
@@ -255,6 +260,8 @@ class TunnelTransport:
         if self.state != "connected":
             self.drops.add(Drop.NOT_CONNECTED, len(packets))
             return
+        if self.images:
+            return
         now = self._clock()
         for data in packets:
             try:
@@ -283,15 +290,30 @@ class TunnelTransport:
             stream = self._down[ssrc] = Depacketizer(line.codec, line.clock_rate, self.drops)
         return stream
 
+    @property
+    def ready(self) -> bool:
+        """Whether a page that shows only images can take one more; callable from any thread."""
+        return self.state == "connected" and self.flow.under_way < IMAGES and self.way.unsent < MAX_UNSENT
+
+    def send_picture(self, mid: str, rid: str, data: bytes, width: int, height: int, time_ntp: int) -> None:
+        """Send a JPEG picture of an m-line; it is left out if the page has not taken those before."""
+        if not self.ready:
+            self.drops.add(Drop.TUNNEL_BEHIND)
+            return
+        time_us = unix_us(time_ntp)
+        frame = Frame(0, time_us, mid, rid, data, keyframe=True, jpeg=True, width=width, height=height)
+        self._send_frame(frame, self._clock())
+
     def _send(self, ssrc: int, stream: Depacketizer, timestamp: int, frame: Frame, now: float) -> None:
         reason = self._held_back(ssrc, frame, now)
         if reason is not None:
             self.drops.add(reason)
             return
-        number = self.frames_sent + 1
-        time_us = self._time_of(ssrc, stream, timestamp, frame, now)
-        data = frame._replace(number=number, time_us=time_us).encode()
-        self.frames_sent = number
+        self._send_frame(frame._replace(time_us=self._time_of(ssrc, stream, timestamp, frame, now)), now)
+
+    def _send_frame(self, frame: Frame, now: float) -> None:
+        number = self.frames_sent = self.frames_sent + 1
+        data = frame._replace(number=number).encode()
         self.bytes_sent += len(data)
         self.flow.sent(number, len(data), now, frame.keyframe, frame.audio)
         self.way.send_media(data)

@@ -24,6 +24,11 @@ MAX_JUMP_S = 5.0  # between two frames, before the clock is asked for anew
 _NTP_EPOCH = 2_208_988_800
 
 
+def unix_us(ntp: int) -> int:
+    """Unix time in microseconds of a 64-bit NTP time."""
+    return max((ntp - (_NTP_EPOCH << 32)) * 1_000_000 >> 32, 0)
+
+
 class Depacketizer:
     """One SSRC.
 
@@ -68,7 +73,7 @@ class Depacketizer:
         ntp = self.clock.ntp_at(timestamp)
         if ntp is None:
             return None
-        return max((ntp - (_NTP_EPOCH << 32)) * 1_000_000 >> 32, 0)
+        return unix_us(ntp)
 
     def jumped(self, timestamp: int) -> bool:
         """Whether this RTP time is far from that of the newest report."""

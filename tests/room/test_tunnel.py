@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 import rtclab
 from room_tools import frame_numbers
 from rtclab.engine import get_engine
+from rtclab.measure import read_frame_code
 from rtclab.transport.tunnel_format import Frame, KeyframeRequest
 from tunnel_rig import Camera, PictureDecoder, PictureEncoder, TunnelPage, tone
 
@@ -31,6 +35,12 @@ def page(room: rtclab.Room, name: str = "page") -> TunnelPage:
 
 def participant(room: rtclab.Room, name: str) -> rtclab.Participant:
     return next(one for one in room.participants if one.name == name)
+
+
+def some_frames(page: TunnelPage, mid: str, count: int) -> list[Frame]:
+    """The first frames of an m-line, once there are so many."""
+    page.until(lambda: len(page.frames[mid]) >= count)
+    return page.frames[mid][:count]
 
 
 @pytest.mark.parametrize("codec", ["VP8", "H264"])
@@ -62,7 +72,7 @@ def test_a_page_gets_what_a_page_sends(room: rtclab.Room, codec: str) -> None:
     with Camera(alice, mid, codec):
         bob.open()
         watched = bob.watch(bob.track_of("alice"))
-        frames = bob.until(lambda: bob.frames[watched] if len(bob.frames[watched]) > 20 else [])[:20]
+        frames = some_frames(bob, watched, 20)
     assert frames[0].keyframe
     assert {(frame.width, frame.height) for frame in frames} == {(160, 90)}
     numbers = PictureDecoder(codec).numbers(*(frame.payload for frame in frames))
@@ -154,6 +164,35 @@ def test_layers_of_a_page_are_chosen_among(room: rtclab.Room) -> None:
         decoder = PictureDecoder("VP8")
         assert -1 not in decoder.numbers(*(frame.payload for frame in bob.frames[watched]))
         assert {frame.rid for frame in bob.frames[watched]} == {"q", "h"}
+
+
+def test_a_page_without_webcodecs_gets_images(room: rtclab.Room) -> None:
+    alice, bob, carol = (page(room, name) for name in ("alice", "bob", "carol"))
+    alice.open()
+    mid, _ = alice.publish()
+    for one in (bob, carol):
+        opened = one.open(decode="images")
+        assert opened["open"]
+        assert "without sound" in opened["reason"]
+    with Camera(alice, mid) as camera:
+        seen = [one.watch(one.track_of("alice")) for one in (bob, carol)]
+        for one, watched in zip((bob, carol), seen, strict=True):
+            frames = some_frames(one, watched, 9)
+            assert all(frame.jpeg and (frame.width, frame.height) == (160, 90) for frame in frames)
+            codes = [read_frame_code(np.asarray(Image.open(io.BytesIO(frame.payload)))) for frame in frames]
+            numbers = [code.frame for code in codes if code is not None]
+            assert len(numbers) == len(frames)
+            assert numbers == sorted(set(numbers))
+        bob.acknowledges = False  # what is not taken is not sent
+        shown = len(carol.frames[seen[1]])
+        carol.until(lambda: len(carol.frames[seen[1]]) > shown + 8)
+        assert room.drops["bob"]["tunnel_behind"] > 3
+        assert camera.sent > 20
+        (maker,) = [room._server.tunnels._stills]
+        assert maker is not None
+        assert len(maker._watched) == 1  # once for both
+    bob.close()
+    carol.close()
 
 
 # -- what is refused --------------------------------------------------------------------------------------
