@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aioice import stun
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from rtclab.bench.coturn import Coturn
 from rtclab.errors import IceServerError
+from rtclab.netlab.stun_server import respond
 from rtclab.rtp.drops import Drops
 from rtclab.signaling.ice_servers import shared_secret_credentials
 from rtclab.transport import agent as module
@@ -57,10 +57,7 @@ class Nat(asyncio.DatagramProtocol):
         self.transport = transport
 
     def datagram_received(self, data: bytes, addr: tuple[Any, ...]) -> None:
-        request = stun.parse_message(data)
-        response = stun.Message(stun.Method.BINDING, stun.Class.RESPONSE, request.transaction_id)
-        response.attributes["XOR-MAPPED-ADDRESS"] = OUTSIDE
-        self.transport.sendto(bytes(response), addr)
+        self.transport.sendto(respond(data, OUTSIDE), addr)
 
 
 def beyond_a_nat(test: Callable[[str], Awaitable[None]]) -> None:
