@@ -432,11 +432,11 @@ class Room(Sharing):
             self._tick.cancel()
         await asyncio.gather(*(peer.aleave() for peer in list(self._peers)), return_exceptions=True)
         self._server.close()
+        self._widgets.end()
         self._listing.withdraw()
         await self._close_doors()
         if self._router.architecture is not None:
             self._router.architecture.close()
-        self._widgets.end()
         await self._server.ended()
         self._port.close()
 

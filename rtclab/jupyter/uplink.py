@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import re
 import sys
@@ -36,6 +37,8 @@ from ..transport.addresses import host_addresses
 from .protocol import GOING_AWAY, MAX_CONTROL, MAX_FRAME, VERSION, room_path, share_path
 from .record import Server, find_server, parent_pid, runtime_folder
 from .requests import Responder
+
+logger = logging.getLogger(__name__)
 
 DIAL_TIMEOUT: Final = 10.0  # s
 SETTLE_TIMEOUT: Final = 1.0  # s that making a room may take longer, so that its first widget knows
@@ -107,7 +110,10 @@ class Listing:
         """Learn where the room is."""
         if path != self.path:
             self.path = path
-            self.on_path(path)
+            try:
+                self.on_path(path)
+            except Exception:  # a widget's comm may fail in any way; the room is reached all the same
+                logger.exception("not everybody could be told where the room is")
         if path is not None:
             self.placed.set()
 

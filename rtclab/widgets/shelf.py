@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TypeVar
 
 from .base import SignalingWidget
@@ -22,25 +23,29 @@ class Shelf:
     def __init__(self) -> None:
         self.server = ""
         self._widgets: dict[tuple[str, ...], SignalingWidget] = {}
+        self._lock = threading.Lock()
 
     def keep(self, widget: Widget, *what: str) -> Widget:
         """Remember a widget, and close the one that an earlier run of the same cell made."""
         cell = running_cell()
-        former = self._widgets.pop((cell, *what), None) if cell else None
+        with self._lock:
+            former = self._widgets.get((cell, *what)) if cell else None
+            self._widgets[(cell or str(id(widget)), *what)] = widget
+            widget.set_server(self.server)  # again: it may have changed meanwhile
         if former is not None:
             former.close()
-        self._widgets[(cell or str(id(widget)), *what)] = widget
-        widget.set_server(self.server)  # again: it may have changed meanwhile
         return widget
 
     def set_server(self, path: str | None) -> None:
         """Tell every widget where the room is now; on any thread."""
-        self.server = path or ""
-        for widget in list(self._widgets.values()):
-            widget.set_server(self.server)
+        with self._lock:
+            self.server = path or ""
+            for widget in self._widgets.values():
+                widget.set_server(self.server)
 
     def end(self) -> None:
         """Let every widget take no more messages."""
-        for widget in self._widgets.values():
-            widget.end()
-        self._widgets.clear()
+        with self._lock:
+            for widget in self._widgets.values():
+                widget.end()
+            self._widgets.clear()

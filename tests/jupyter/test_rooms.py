@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 import rtclab
-from http_tools import FRAGMENT, LIMIT, RECEIVING, SDP, SENDING, wait_until
+from http_tools import FRAGMENT, LIMIT, RECEIVING, SDP, SENDING, on_engine, wait_until
 from jupyter_tools import AUTHORIZED, BASE, JupyterServer
 from rtclab.engine import get_engine
 from rtclab.jupyter import uplink
@@ -35,6 +35,16 @@ def test_widgets_know_where_their_room_is(jupyter: JupyterServer, as_kernel: Non
     with rtclab.Room() as room:
         widgets = [room.publisher(), room.viewer()]
         assert {widget.server for widget in widgets} == {room.server_path}
+
+
+def test_widgets_follow_their_room(jupyter: JupyterServer, room: rtclab.Room) -> None:
+    widget, line = room.viewer(), uplink.get_uplink()
+    seen: list[str] = []
+    widget.observe(lambda change: seen.append(change["new"]), "server")
+    assert line is not None
+    assert line._socket is not None
+    on_engine(line._socket.close)
+    wait_until(lambda: seen == ["", f"rtclab/rooms/{room.id}"])
 
 
 def test_a_whip_session_from_begin_to_end(jupyter: JupyterServer, room: rtclab.Room) -> None:

@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -102,10 +102,10 @@ def door(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Door]:
 
 
 @contextlib.contextmanager
-def registered(folder: Path) -> Iterator[Listing]:
+def registered(folder: Path, on_path: Callable[[str | None], None] = lambda path: None) -> Iterator[Listing]:
     """A room at the server of a folder, by an uplink of its own."""
     uplink = Uplink(get_engine(), lambda former: find_server(folder, PID, former))
-    listing = Listing("room", "a room", lambda carrier, grant=None: pytest.fail("nobody came"))
+    listing = Listing("room", "a room", lambda carrier, grant=None: pytest.fail("nobody came"), on_path)
     on_engine(lambda: uplink.add(listing))
     get_engine().run(uplink.settled(listing), LIMIT)
     try:
@@ -124,6 +124,16 @@ def test_it_comes_back_to_a_server_that_is_started_again(door: Door) -> None:
         wait_until(lambda: listing.path == "rtclab/rooms/room")
         assert list(door.registry.rooms) == ["room"]
     wait_until(lambda: not door.registry.rooms)
+
+
+def test_who_cannot_be_told_of_it_does_no_harm(door: Door, caplog: pytest.LogCaptureFixture) -> None:
+    def fail(path: str | None) -> None:
+        raise RuntimeError("this comm is closed")
+
+    with registered(door.folder, fail) as listing:
+        assert listing.path is not None
+        assert list(door.registry.rooms) == ["room"]
+    assert "not everybody could be told" in caplog.text
 
 
 def test_a_server_that_comes_later_is_found(door: Door) -> None:
