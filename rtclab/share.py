@@ -52,10 +52,10 @@ class Share:
     Displayed in a notebook it shows the link, a QR code of it, and when it ends.
     """
 
-    def __init__(self, room: Sharing, ticket: Ticket, address: str | None) -> None:
+    def __init__(self, room: Sharing, ticket: Ticket) -> None:
         self._room = room
         self._ticket = ticket
-        self._address = address  # None: wherever the Jupyter server is reached
+        self._address: str | None = None  # else it leads through the Jupyter server
         self._card: ShareCard | None = None
 
     @property
@@ -196,9 +196,19 @@ class Sharing:
         lasts_s = seconds_of(expires)
         if listen is None and self._listing.path is None:
             raise RtclabError(NO_WAY)
-        address = None if listen is None else self._own_address(listen)
-        ticket = self._read(lambda: shares.open(role, lasts_s, time.time(), uses))
-        share = self._links[ticket.grant.share] = Share(self, ticket, address)
+
+        def make() -> Share:
+            share = Share(self, shares.open(role, lasts_s, time.time(), uses))
+            self._links[share.id] = share
+            return share
+
+        share: Share = self._read(make)
+        if listen is not None:
+            try:
+                share._address = self._own_address(listen)
+            except BaseException:
+                share.revoke()
+                raise
         return share
 
     @property
@@ -206,7 +216,10 @@ class Sharing:
         """Every share that is live, oldest first; `Share.revoke` ends one."""
         if self.closed:
             return []
-        live = self._read(lambda: {ticket.grant.share for ticket in self._server.guests.shares.live})
+        return list(self._read(self._live_links))
+
+    def _live_links(self) -> list[Share]:
+        live = {ticket.grant.share for ticket in self._server.guests.shares.live}
         self._links = {id: share for id, share in self._links.items() if id in live}
         return list(self._links.values())
 

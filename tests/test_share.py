@@ -7,9 +7,9 @@ import datetime
 import json
 import re
 import socket
-import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -176,6 +176,13 @@ def test_what_cannot_be_listened_on_is_said(room: rtclab.Room, listen: str) -> N
     with pytest.raises(ValueError, match=r"0\.0\.0\.0:8090"):
         room.share(listen=listen)
     assert room.shares == []
+
+
+@pytest.mark.parametrize("wrong", [{"role": "admin"}, {"uses": 0}, {"expires": 0}, {"expires": "99d"}])
+def test_what_is_no_share_opens_no_port(room: rtclab.Room, wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"role|uses|lasts"):
+        room.share(**wrong, listen=HERE)
+    assert (room.shares, room._doors) == ([], {})
 
 
 def test_a_port_in_use_is_said(room: rtclab.Room) -> None:
@@ -373,11 +380,11 @@ def test_shares_may_be_made_and_ended_on_any_thread(room: rtclab.Room) -> None:
 
     def work() -> None:
         for _ in range(20):
-            room.share(listen=HERE).revoke()
+            share = room.share(listen=HERE)
+            assert share.live
+            share.revoke()
 
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(LIMIT)
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(work) for _ in range(4)]:
+            done.result(LIMIT)
     assert len(room.shares) == 1
