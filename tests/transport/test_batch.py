@@ -355,3 +355,55 @@ def test_rows_follow_the_path_table_when_it_grows(rig: Rig) -> None:
     lost, written = rig.send(batch, [300])
     assert lost == {}
     assert viewer.packets(1) == written[0]
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("lengths", [[200], [300, 300, 120], [200, 260]])
+def test_tunnels_get_theirs_unprotected_and_the_others_as_ever(
+    rig: Rig, mode: Mode, lengths: list[int]
+) -> None:
+    """Tunnels at the beginning, in the middle and at the end of a batch, with clients between them."""
+    batch = SendBatch(rig.paths, mode)
+    for _ in range(2):
+        rig.add()
+    rig.add(socket.AF_INET6 if mode != "plain" else socket.AF_INET)
+    handed: dict[int, list[list[bytes]]] = {}
+    rows = [viewer.row for viewer in rig.viewers]
+    for place in (0, 2, 5):
+        handed[place] = []
+        rows.insert(place, rig.paths.open_tunnel(handed[place].append))
+    for _ in range(2):
+        written: list[list[bytes]] = []
+        for index in range(len(rows)):
+            written.append([])
+            for place, length in enumerate(lengths):
+                head = struct.pack("!BBHII", 0x80, 96, rig.sequence + place, 7, index + 1)
+                packet = head + bytes([index]) * (length - 12)
+                batch.arena[index * len(lengths) + place, :length] = np.frombuffer(packet, np.uint8)
+                written[-1].append(packet)
+        rig.sequence += len(lengths)
+        for packets in handed.values():
+            packets.clear()
+        assert batch.send(np.array(rows), np.array(lengths, np.int32)) == {}
+        assert handed == {place: [written[place]] for place in (0, 2, 5)}
+        for viewer, place in zip(rig.viewers, (1, 3, 4), strict=True):
+            assert viewer.packets(len(lengths)) == written[place]
+    assert batch.sent == 2 * 3 * len(lengths)
+    rig.viewers[1].outbound = session(pylibsrtp.Policy.SSRC_ANY_OUTBOUND, GCM)
+    rig.paths.srtp[rig.viewers[1].row] = 0
+    lost = batch.send(np.array(rows), np.array(lengths, np.int32))
+    # the numbers were sent before, so that SRTP refuses them all: places are those of the whole batch
+    assert sorted(lost[Drop.SEND_ERROR]) == sorted([1, 3, 4] * len(lengths))
+
+
+def test_a_batch_of_tunnels_only(rig: Rig) -> None:
+    batch = SendBatch(rig.paths)
+    handed: list[list[bytes]] = []
+    row = rig.paths.open_tunnel(handed.append)
+    batch.arena[:2, :20] = 9
+    assert batch.send(np.array([row]), np.array([20, 10], np.int32)) == {}
+    assert batch.send(np.array([row]), np.array([20], np.int32)) == {}
+    assert handed == [[bytes([9] * 20), bytes([9] * 10)], [bytes([9] * 20)]]
+    assert (batch.sent, batch.system_calls) == (0, 0)
+    rig.paths.close_tunnel(row)
+    assert not rig.paths.tunnels
