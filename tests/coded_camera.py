@@ -28,7 +28,7 @@ CODED_CAMERA = (
     + _CODE
     + """
 const WIDTH = 640, HEIGHT = 480, FPS = 30;
-const coded = window.rtclabCoded = { drawn: {}, sounds: [], read: readVideoCode, rich: false };
+const coded = window.rtclabCoded = { drawn: {}, sounds: [], read: readVideoCode, rich: false, beeps: true };
 
 // what costs an encoder many bits: noise that is another one in each picture
 function noise() {
@@ -85,7 +85,7 @@ MediaDevices.prototype.getUserMedia = async function (constraints) {
     ...constraints, video: constraints.video && { width: WIDTH, height: HEIGHT, frameRate: FPS } });
   if (!constraints.video) return given;
   const { track, begun } = numbered(given);
-  return new MediaStream([track, ...(constraints.audio ? [beeping(begun)] : [])]);
+  return new MediaStream([track, ...(coded.beeps && constraints.audio ? [beeping(begun)] : given.getAudioTracks())]);
 };
 
 // what is played outside the document, too

@@ -96,7 +96,7 @@ class Hub:
         page.locator("#username_input").fill(USER)
         page.locator("#password_input").fill("anything")
         page.locator("#login_submit").click()
-        expect(page.locator("#jp-main-dock-panel")).to_be_visible(timeout=60_000)
+        expect(page.locator("#jp-main-dock-panel")).to_be_visible(timeout=120_000)
 
     def open_notebook(self, page: Page, notebook: str | Sequence[str]) -> Notebook:
         """Open a notebook, or one made of code cells, in a page that has logged in."""

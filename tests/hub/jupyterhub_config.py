@@ -20,6 +20,7 @@ c.ConfigurableHTTPProxy.pid_file = str(home / "proxy.pid")
 
 c.JupyterHub.spawner_class = "simple"
 c.SimpleLocalProcessSpawner.home_dir_template = str(home / "{username}")
+c.Spawner.start_timeout = c.Spawner.http_timeout = 120  # a busy machine takes its time
 c.Spawner.cmd = [sys.executable, "-m", "jupyterhub.singleuser"]
 c.Spawner.args = ["--allow-root", f"--ServerApp.root_dir={home / 'notebooks'}"]
 c.Spawner.env_keep = ["PATH", "PYTHONPATH", "VIRTUAL_ENV", "JUPYTER_CONFIG_PATH"]
