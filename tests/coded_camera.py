@@ -85,7 +85,8 @@ MediaDevices.prototype.getUserMedia = async function (constraints) {
     ...constraints, video: constraints.video && { width: WIDTH, height: HEIGHT, frameRate: FPS } });
   if (!constraints.video) return given;
   const { track, begun } = numbered(given);
-  return new MediaStream([track, ...(coded.beeps && constraints.audio ? [beeping(begun)] : given.getAudioTracks())]);
+  const sound = coded.beeps && constraints.audio ? [beeping(begun)] : given.getAudioTracks();
+  return new MediaStream([track, ...sound]);
 };
 
 // what is played outside the document, too
