@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 import rtclab
+from http_tools import wait_until
 from jupyter_tools import JupyterServer
 from rtclab.jupyter import uplink
 
@@ -31,5 +32,5 @@ def as_kernel(jupyter: JupyterServer, monkeypatch: pytest.MonkeyPatch) -> None:
 def room(as_kernel: None) -> Iterator[rtclab.Room]:
     """A room that is registered."""
     with rtclab.Room() as room:
-        assert room.server_path is not None
+        wait_until(lambda: room.server_path)
         yield room

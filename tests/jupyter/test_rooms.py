@@ -15,6 +15,7 @@ from rtclab.jupyter import uplink
 
 def test_rooms_are_listed_for_as_long_as_they_are_open(jupyter: JupyterServer, as_kernel: None) -> None:
     with rtclab.Room("first") as first, rtclab.Room("second") as second:
+        wait_until(lambda: first.server_path and second.server_path)
         paths = {"first": first.server_path, "second": second.server_path}
         wait_until(lambda: {room["name"]: room["path"] for room in jupyter.rooms()} == paths)
         assert second.server_path == f"rtclab/rooms/{second.id}"
@@ -34,7 +35,7 @@ def test_without_a_jupyter_server_a_room_is_nowhere(monkeypatch: pytest.MonkeyPa
 def test_widgets_know_where_their_room_is(jupyter: JupyterServer, as_kernel: None) -> None:
     with rtclab.Room() as room:
         widgets = [room.publisher(), room.viewer()]
-        assert {widget.server for widget in widgets} == {room.server_path}
+        wait_until(lambda: {widget.server for widget in widgets} == {f"rtclab/rooms/{room.id}"})
 
 
 def test_widgets_follow_their_room(jupyter: JupyterServer, room: rtclab.Room) -> None:
@@ -73,12 +74,12 @@ def test_who_publishes_by_whip_keeps_the_server_from_being_culled(
 ) -> None:
     monkeypatch.setattr(uplink, "ACTIVE_S", 0.02)
     with rtclab.Room() as room:
+        wait_until(lambda: room.server_path)
         begun = jupyter.ask("POST", f"{room.server_path}/whip/ada", SENDING, {**AUTHORIZED, **SDP})
         before = jupyter.last_activity
         wait_until(lambda: jupyter.last_activity > before)  # being asked for it is no activity
 
         jupyter.ask("DELETE", begun.headers["Location"])
-        get_engine().run(asyncio.sleep(0.1), LIMIT)  # what was under way has arrived
         before = jupyter.last_activity
         get_engine().run(asyncio.sleep(0.2), LIMIT)
         assert jupyter.last_activity == before

@@ -56,7 +56,7 @@ class Echo:
 def echo(as_kernel: None) -> Iterator[Echo]:
     echo = Echo()
     get_engine().run(echo.listing.register(), LIMIT)
-    assert echo.listing.path == PATH
+    wait_until(lambda: echo.listing.path == PATH)
     yield echo
     on_engine(echo.listing.withdraw)
 
