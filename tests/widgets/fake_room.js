@@ -67,6 +67,7 @@ export class FakeRoom {
     }
     if (message.type === "ping") return reply(seat.joined ? { type: "pong" } : { type: "error", code: "not_joined", message: "join first" });
     if (!seat.joined) return undefined;
+    if (message.type === "tunnel") return reply({ type: "error", code: "not_allowed", message: "this room has no tunnel" });
     if (message.type === "leave") return this.leave(seat);
     if (message.type === "offer") return this.offer(seat, message, reply);
     if (message.type === "candidate" && this.blackhole) return undefined;

@@ -40,7 +40,7 @@ CLIENT = """async (server) => {
   window.model = new FakeModel({ server }, { delay: 0, receive() {} });
   window.client = clientOn(model, "viewer").client;
   window.got = [];
-  client.tunnel = { receive: (buffer) => got.push([...new Uint8Array(buffer)]), update() {}, close() {} };
+  client.receiveMedia = (buffer) => got.push([...new Uint8Array(buffer)]);
 }"""
 
 
