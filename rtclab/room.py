@@ -245,8 +245,8 @@ class Room(Sharing):
 
     @property
     def host_candidates(self) -> list[str]:
-        """The room's ICE candidates, as they stand in its answers."""
-        return self._port.candidates()
+        """The room's ICE candidates, as they stand in its answers; with full ICE each client has its own."""
+        return [] if self._server.ice.full else self._port.candidates()
 
     @property
     def signaling(self) -> SignalingTrace:

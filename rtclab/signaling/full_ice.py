@@ -6,6 +6,7 @@ The client goes on meanwhile and its candidates trickle in; they go to the agent
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING
 
 from ..errors import Closed, IceServerError
@@ -18,6 +19,8 @@ from .negotiation import RemoteFields
 
 if TYPE_CHECKING:
     from .server import SignalingServer
+
+logger = logging.getLogger(__name__)
 
 
 class FullIceDesk:
@@ -67,12 +70,15 @@ class FullIceDesk:
         try:
             servers = [list(each([one])) for one in await server.ice.ask()]
             await transport.prepare(parameters, servers, server.ice.policy)
+            del self._tasks[member.id]
+            server.offered(member, event)
         except (IceServerError, Closed) as error:
             self.forget(member)
             member.session.error(event.id, "ice_servers", str(error))
-        else:
-            del self._tasks[member.id]
-            server.offered(member, event)
+        except Exception:  # a mistake of the room's: the client shall not wait for ever
+            logger.exception("an offer could not be answered")
+            self.forget(member)
+            member.session.error(event.id, "internal", "the room failed to handle this; its log says why")
         server.flush(member)
 
     def take(self, member: Member) -> FullTransport:
