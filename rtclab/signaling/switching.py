@@ -159,7 +159,9 @@ class Switching:
 
 
 def _connects(member: Member) -> bool:
-    gone = member.transport is not None and member.transport.state in ("failed", "closed")
+    # who uses a tunnel cannot reach the room by UDP, but perhaps the others
+    ended = member.transport is not None and member.transport.state in ("failed", "closed")
+    gone = ended and member.tunnel is None
     return member.carrier.kind not in ALONE and member.session.state in ("joined", "lost") and not gone
 
 

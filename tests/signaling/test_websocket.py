@@ -16,6 +16,8 @@ from http_tools import LIMIT, ask, on_engine, serving, wait_until
 from rtclab.engine import get_engine
 from rtclab.serve import RoomServer
 from rtclab.signaling import websocket
+from rtclab.transport.tunnel_format import Ack, Frame, parse
+from tunnel_rig import HEAD, MLine, PictureEncoder
 
 T = TypeVar("T")
 JOIN = {"type": "join", "id": 1, "version": 1, "name": "alice", "role": "participant"}
@@ -252,3 +254,31 @@ def test_with_a_token_only_who_knows_it_is_let_in(room: rtclab.Room) -> None:
 def test_a_plain_request_is_refused(server: RoomServer) -> None:
     assert ask(server, "GET", "/signaling").status == 400
     assert ask(server, "POST", "/signaling", "x").status == 405
+
+
+def test_media_goes_both_ways_through_the_socket(server: RoomServer, room: rtclab.Room) -> None:
+    client = Client(server)
+    assert client.join()["transport"] == "auto"
+    line = MLine("0", "video", ("VP8",), True)
+    sdp = HEAD.format(mids="0") + line.sdp("B3")
+    client.send({"type": "offer", "id": 2, "sdp": sdp, "tracks": [line.entry()]})
+    client.send({"type": "tunnel", "id": 3, "open": True, "reason": "no UDP here", "decode": "webcodecs"})
+    while (reply := client.receive())["type"] != "tunnel":
+        pass
+    assert (reply["re"], reply["open"]) == (3, True)
+    payload, keyframe = PictureEncoder("VP8").encode(0, True)
+    client.send(Frame(1, 1_700_000_000_000_000, "0", "", payload, keyframe, width=160, height=90).encode())
+
+    async def media() -> Ack:
+        while True:
+            data = await client.socket.read_message()
+            if isinstance(data, bytes):
+                message = parse(data)
+                assert isinstance(message, Ack)
+                return message
+
+    assert run(media()) == Ack(1)
+    (track,) = room.tracks
+    assert (track.layers[0].width, track.layers[0].active) == (160, True)
+    (alice,) = room.participants
+    assert (alice.transport, alice.transport_reason) == ("websocket", "no UDP here")
