@@ -52,6 +52,12 @@ const REASONS = {
   not_asked: "not in view, so not asked for",
   not_watched: "nobody watches",
   layer_not_needed: "nobody needs it",
+  behind: "the connection cannot keep up",
+  silent: "nothing is acknowledged",
+  encoder_busy: "this machine encodes too slowly",
+  decoder_busy: "this machine decodes too slowly",
+  not_decoded: "it cannot be decoded",
+  carrier_lost: "the connection is being made anew",
 };
 
 /** @param {string} code */

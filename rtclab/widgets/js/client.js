@@ -15,6 +15,7 @@ import { Mesh } from "./mesh.js";
 import { Meter } from "./meter.js";
 import { PhaseClock } from "./phases.js";
 import { clockNow, Requests, RoomError } from "./requests.js";
+import { TunnelChoice } from "./tunnel_choice.js";
 import { ViewSizes } from "./view_sizes.js";
 import { Ways } from "./ways.js";
 
@@ -92,6 +93,7 @@ export class RoomClient {
     /** @type {Set<(what: string) => void>} */
     this.observers = new Set();
     this.connection = new RoomConnection(this);
+    this.choice = new TunnelChoice(this);
     this.mesh = new Mesh({
       say: (to, content) => this.send({ type: "peer", to, description: null, candidate: null, tracks: [], ...content }),
       changed: () => {
@@ -139,6 +141,7 @@ export class RoomClient {
       setInterval(() => this.#ping(), PING_EVERY_MS),
       setInterval(() => this.#tick(), STATS_EVERY_MS),
       setInterval(() => this.meter.watchFirstFrame(), FIRST_FRAME_POLL_MS),
+      setInterval(() => this.choice.tick(), FIRST_FRAME_POLL_MS),
     ];
     this.changed("state");
     return this.joining.join();
@@ -151,6 +154,7 @@ export class RoomClient {
     this.onSession(session);
     this.participant = participant;
     this.room = room;
+    this.choice.welcomed(transport);
     this.ice = this.mesh.ice = { iceServers: ice_servers, iceTransportPolicy: ice_transport_policy };
     if (!resumed) {
       this.picked.clear();
@@ -311,10 +315,10 @@ export class RoomClient {
     const ice = this.peer?.pc.iceConnectionState;
     const now = clockNow();
     const waited = this.requests.silence(now);
-    const broken = ice === "disconnected" || ice === "failed";
+    const broken = this.tunnel ? waited > BUSY_AFTER_S : ice === "disconnected" || ice === "failed";
     const flowing = now - this.meter.moved.at < 3;
     if (waited > GONE_AFTER_S && broken && !flowing) return this.lost();
-    const link = broken ? "reconnecting" : waited > BUSY_AFTER_S ? "busy" : "ok";
+    const link = broken && !this.tunnel ? "reconnecting" : waited > BUSY_AFTER_S ? "busy" : "ok";
     if (link !== this.link) {
       this.link = link;
       this.changed("state");
@@ -336,6 +340,7 @@ export class RoomClient {
 
   #dropPeers() {
     this.connection.drop();
+    this.choice.drop();
     this.mesh.close();
     this.ways.clear();
     this.demands.clear();
@@ -399,9 +404,16 @@ export class RoomClient {
   negotiated(peer) {
     this.#sendDirectly();
     peer.demand(this.demands);
+    this.choice.answered();
     this.ways.settle();
     this.changed("remote");
     this.waitForOthers();
+  }
+
+  /** What cannot be sent or watched, and why. @param {string} key @param {string} message */
+  refuse(key, message) {
+    this.refusals.set(key, message);
+    this.changed("tracks");
   }
 
   /** What goes to other clients is what the room knows of. */
@@ -446,6 +458,13 @@ export class RoomClient {
     const elapsed = this.phases.done.get(phase) ?? this.phases.elapsed(clockNow());
     const message = { type: "phase", phase, elapsed_s: Math.round(elapsed * 1e4) / 1e4, ...(detail ? { detail } : {}) };
     this.send(message);
+  }
+
+  /** Media come without these phases. @param {string[]} phases */
+  skip(phases) {
+    this.phases.skip(phases, clockNow());
+    this.waitForOthers();
+    this.changed("phase");
   }
 
   /** Back to before a phase: what follows is to be done again. @param {string} phase */

@@ -75,7 +75,9 @@ export class RoomConnection {
     }
     if (peer !== this.peer) return;
     client.reach("signaling");
-    const refused = await peer.answer(reply.sdp, reply.tracks, reply.rejected ?? []);
+    // without candidates nothing connects, and nothing is encoded for a connection that is not to be used
+    const sdp = client.choice.transport === "websocket" ? reply.sdp.replace(/^a=candidate:.*\r\n/gm, "") : reply.sdp;
+    const refused = await peer.answer(sdp, reply.tracks, reply.rejected ?? []);
     for (const { key, message } of refused) {
       client.refusals.set(key, message);
       client.wanted.delete(key);
@@ -101,20 +103,26 @@ export class RoomConnection {
     }
     if (ice === "disconnected") setTimeout(() => this.#restartIce(peer, ["disconnected"]), RESTART_AFTER_MS);
     else if (ice === "failed") this.#restartIce(peer, ["failed"]);
-    else if (state === "failed") this.#renew();
+    else if (state === "failed" && !this.client.tunnel) this.#renew();
+    this.client.choice.tick();
     this.client.setLink();
+  }
+
+  /** Tries once more to find a way by UDP. */
+  retry() {
+    this.peer?.pc.restartIce();
+    this.negotiate();
   }
 
   /** @param {PeerLink} peer @param {string[]} states in which it is still called for */
   #restartIce(peer, states) {
-    if (peer !== this.peer || this.client.status !== "joined" || !states.includes(peer.pc.iceConnectionState)) return;
+    if (peer !== this.peer || this.client.tunnel || this.client.status !== "joined" || !states.includes(peer.pc.iceConnectionState)) return;
     this.restarts += 1;
     if (this.restarts > RESTARTS_BEFORE_NEW_PEER) {
       this.#renew();
       return;
     }
-    peer.pc.restartIce();
-    this.negotiate();
+    this.retry();
   }
 
   /** A new peer connection for the same session. */

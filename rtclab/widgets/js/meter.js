@@ -25,13 +25,16 @@ export class Meter {
   /** Measures, and tells the room. */
   async tick() {
     const { client } = this;
-    const { peer, mesh } = client;
+    const { peer, mesh, tunnel } = client;
     const got = await peer?.measure();
-    if (!got || !peer || peer !== client.peer) return;
-    const summary = (peer.summary = summarise(got.report, got.byMid, peer.summary));
+    if (!peer || peer !== client.peer || !(got || tunnel)) return;
+    const summary = (peer.summary = summarise(got?.report ?? new Map(), got?.byMid ?? new Map(), peer.summary));
     /** @type {Map<string, import("./stats.js").Row>} */
     const rows = new Map(this.#roomRows(summary.rows));
-    let { bytes } = summary;
+    for (const [track, row] of tunnel?.measure() ?? []) {
+      if (row.layers || client.ways.taken.get(track) === "tunnel") rows.set(track, row);
+    }
+    let bytes = summary.bytes + (tunnel?.bytes ?? 0);
     for (const link of mesh.links.values()) {
       const measured = await link.measure();
       if (!measured) continue;
@@ -53,10 +56,10 @@ export class Meter {
 
   /** What the room's connection carries of the tracks that come or go by it now. @param {Map<string, import("./stats.js").Row>} rows */
   *#roomRows(rows) {
-    const { architecture, ways, tracks } = this.client;
+    const { architecture, ways, tracks, tunnel } = this.client;
     for (const [track, row] of rows) {
       const sent = Boolean(row.layers);
-      if (sent ? architecture.direct : ways.taken.get(track) === "direct") continue;
+      if (sent ? architecture.direct || tunnel : ways.taken.get(track) !== "room") continue;
       yield /** @type {const} */ ([track, { ...row, via: tracks.get(track)?.source === "mix" ? "mix" : "room" }]);
     }
   }
@@ -71,7 +74,8 @@ export class Meter {
   async watchFirstFrame() {
     const { client } = this;
     if (client.phases.current !== "first frame" || client.phases.pausedAt !== null) return;
-    const { peer } = client;
+    const { peer, tunnel } = client;
+    if (tunnel?.passed) return client.reach("first frame");
     for (const connection of [peer, ...client.mesh.links.values()]) {
       const got = await connection?.measure();
       if (got && peer === client.peer && hasFrames(got.report, got.byMid)) client.reach("first frame");

@@ -23,6 +23,7 @@ import { Gathering } from "./ice.js";
  * @property {string | null} key name of the Sending or id of the room's track; null when vacant
  * @property {number} layers
  * @property {string | null} track id the room gave to what we send, or the id of what we receive
+ * @property {string} [codec] of what we send, as the room names it
  */
 
 /**
@@ -139,14 +140,14 @@ export class PeerLink {
   }
 
   /**
-   * @param {string} sdp @param {{mid: string, track: string | null}[]} tracks
+   * @param {string} sdp @param {{mid: string, track: string | null, codec?: string}[]} tracks
    * @param {{mid: string, code: string, message: string}[]} rejected
    * @returns {Promise<{key: string, code: string, message: string}[]>} what the room refused
    */
   async answer(sdp, tracks, rejected) {
     const former = this.pc.currentRemoteDescription?.sdp ?? "";
     await this.pc.setRemoteDescription({ type: "answer", sdp: keepSources(sdp, former) });
-    const given = new Map(tracks.map(({ mid, track }) => [mid, track]));
+    const given = new Map(tracks.map((track) => [track.mid, track]));
     const refused = new Map(rejected.map((item) => [item.mid, item]));
     const failures = [];
     for (const slot of this.slots) {
@@ -154,7 +155,8 @@ export class PeerLink {
       const refusal = refused.get(mid);
       if (refusal && slot.key !== null) failures.push({ ...refusal, key: slot.key });
       if (slot.direction === "receive" && refusal) slot.key = null;
-      slot.track = slot.direction === "receive" ? slot.key : (given.get(mid) ?? slot.track);
+      slot.track = slot.direction === "receive" ? slot.key : (given.get(mid)?.track ?? slot.track);
+      slot.codec = given.get(mid)?.codec ?? slot.codec;
     }
     this.slots = this.slots.filter((slot) => slot.transceiver.currentDirection !== "stopped");
     return failures;
@@ -163,6 +165,20 @@ export class PeerLink {
   async rollback() {
     if (this.pc.signalingState === "have-local-offer") await this.pc.setLocalDescription({ type: "rollback" });
     this.slots = this.slots.filter((slot) => this.pc.getTransceivers().includes(slot.transceiver));
+  }
+
+  get connected() {
+    return this.pc.connectionState === "connected";
+  }
+
+  /** @param {string} mid @returns {Slot | undefined} */
+  slotOf(mid) {
+    return this.slots.find((s) => s.transceiver.mid === mid);
+  }
+
+  /** @param {string} key @returns {string | null} the m-line of what we send under `key` */
+  midOf(key) {
+    return this.slots.find((s) => s.direction === "send" && s.key === key)?.transceiver.mid ?? null;
   }
 
   /** The room's tracks that are negotiated now. @returns {Map<string, RTCRtpReceiver>} */
@@ -199,7 +215,7 @@ export class PeerLink {
 
   /** The connection's statistics, and which track each m-line carries; null while there is nothing to measure. */
   async measure() {
-    if (this.pc.connectionState !== "connected") return null;
+    if (!this.connected) return null;
     const byMid = new Map();
     for (const { transceiver, track, kind, key } of this.slots) {
       if (transceiver.mid !== null && track !== null && key !== null) byMid.set(transceiver.mid, { track, kind });

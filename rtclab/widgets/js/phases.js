@@ -12,6 +12,8 @@ export class PhaseClock {
     this.names = names;
     /** @type {Map<string, number>} */
     this.done = new Map();
+    /** Those that the media need not pass. @type {Set<string>} */
+    this.skipped = new Set();
     /** @type {string | null} */
     this.failed = null;
     /** @type {number | null} */
@@ -23,6 +25,7 @@ export class PhaseClock {
 
   reset() {
     this.done.clear();
+    this.skipped.clear();
     this.failed = this.startedAt = this.pausedAt = null;
     this.enteredAt = 0;
   }
@@ -37,6 +40,7 @@ export class PhaseClock {
   /** Back to before `name`: it and all that follow are to be done again. @param {string} name @param {number} now */
   rewind(name, now) {
     for (const later of this.names.slice(this.names.indexOf(name))) this.done.delete(later);
+    this.skipped.clear();
     this.failed = null;
     this.startedAt = now;
     this.pausedAt = null;
@@ -46,7 +50,13 @@ export class PhaseClock {
   /** The phase that is on now, or null when idle or through. @returns {string | null} */
   get current() {
     if (this.startedAt === null) return null;
-    return this.names.find((name) => !this.done.has(name)) ?? null;
+    return this.names.find((name) => !this.done.has(name) && !this.skipped.has(name)) ?? null;
+  }
+
+  /** What follows goes on without these. @param {string[]} names @param {number} now */
+  skip(names, now) {
+    for (const name of names) this.skipped.add(name);
+    this.enteredAt = now;
   }
 
   /** @param {number} now @returns {number} */
@@ -89,18 +99,20 @@ export class PhaseClock {
     return now - this.enteredAt >= STUCK_AFTER_S ? this.current : null;
   }
 
-  /** @returns {{name: string, state: "todo" | "now" | "done" | "failed", elapsed: number | null}[]} */
+  /** @returns {{name: string, state: "todo" | "now" | "done" | "failed" | "skipped", elapsed: number | null}[]} */
   get steps() {
     const current = this.current;
     return this.names.map((name) => ({
       name,
       state: this.done.has(name)
         ? "done"
-        : name === this.failed
-          ? "failed"
-          : name === current && this.pausedAt === null
-            ? "now"
-            : "todo",
+        : this.skipped.has(name)
+          ? "skipped"
+          : name === this.failed
+            ? "failed"
+            : name === current && this.pausedAt === null
+              ? "now"
+              : "todo",
       elapsed: this.done.get(name) ?? null,
     }));
   }

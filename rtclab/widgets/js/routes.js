@@ -6,8 +6,11 @@ import { h } from "./ui.js";
 const CARRIERS = { server: "Jupyter server", comm: "comm", websocket: "WebSocket" };
 
 /** @param {import("./client.js").RoomClient} client @returns {string[]} */
-export function routeLines({ carrier }) {
-  return [`Signaling: ${CARRIERS[carrier.kind]}${carrier.reason ? `, because ${carrier.reason}` : ""}`];
+export function routeLines({ carrier, choice, tunnel }) {
+  const lines = [`Signaling: ${CARRIERS[carrier.kind]}${carrier.reason ? `, because ${carrier.reason}` : ""}`];
+  if (tunnel && !choice.asking) lines.push(`Media: ${carrier.kind === "comm" ? "comm" : "WebSocket"}, because ${tunnel.reason}${tunnel.note && ` (${tunnel.note})`}`);
+  else if (choice.refusal) lines.push(`Media: only by UDP, because ${choice.refusal}`);
+  return lines;
 }
 
 /** The lines of a client that is in a room, or on its way into it; changes are announced. */

@@ -1,6 +1,8 @@
 // @ts-check
 /** getStats made short: one row of figures for each track, as rates over the time since the previous report. */
 
+import { reasonText } from "./architecture.js";
+
 /**
  * @typedef {Record<string, any>} Row units are in the names
  * @typedef {object} Summary
@@ -171,10 +173,17 @@ export function millisText(seconds) {
 /** The figures a person reads, each with its label. @param {Row | undefined} row @returns {{label: string, text: string}[]} */
 export function figures(row) {
   if (!row) return [];
-  return [
+  const always = [
     { label: "Resolution", text: row.width ? `${row.width}×${row.height}` : "no picture" },
     { label: "Frame rate", text: `${Math.round(row.fps ?? 0)} fps` },
     { label: "Bitrate", text: bitrateText(row.bitrate_bps) },
+  ];
+  if (row.via === "tunnel") {
+    const why = row.drop_reason ? `: ${reasonText(row.drop_reason)}` : "";
+    return [...always, { label: "Frames left out", text: `${row.frames_dropped} dropped${why}` }];
+  }
+  return [
+    ...always,
     { label: "Packet loss", text: row.loss === null ? "loss –" : `loss ${(100 * row.loss).toFixed(1)} %` },
     { label: "Round trip time", text: `RTT ${millisText(row.rtt_s)}` },
     { label: "Jitter", text: `jitter ${millisText(row.jitter_s)}` },

@@ -112,7 +112,7 @@ export class PhaseRow {
     this.element.hidden = clock.startedAt === null;
     const steps = clock.steps.map((step) => ({
       ...step,
-      time: step.elapsed !== null ? secondsText(step.elapsed) : step.state === "now" ? `${Math.floor(clock.elapsed(now))} s` : "",
+      time: step.elapsed !== null ? secondsText(step.elapsed) : step.state === "skipped" ? "not reached" : step.state === "now" ? `${Math.floor(clock.elapsed(now))} s` : "",
     }));
     const shown = JSON.stringify(steps.map(({ name, state, time }) => [name, state, time]));
     if (shown === this.shown) return;

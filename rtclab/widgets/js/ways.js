@@ -1,6 +1,7 @@
 // @ts-check
 /**
- * Where the media of each watched track come from: through the room, or directly from who publishes them.
+ * Where the media of each watched track come from: by the connection to the room, through the tunnel that stands in for it, or
+ * directly from who publishes them.
  *
  * At a switch the former way stays until something has come by the new one, so that a picture is never taken away early.
  */
@@ -8,7 +9,7 @@
 const POLL_MS = 50;
 const POLL_FOR_MS = 8000;
 
-/** @typedef {"room" | "direct"} Way */
+/** @typedef {"room" | "tunnel" | "direct"} Way */
 
 /** Whether a frame of a receiver has been shown since a time. @param {RTCRtpReceiver} receiver @param {number} since Unix milliseconds */
 function flows(receiver, since) {
@@ -28,7 +29,7 @@ export class Ways {
     this.timer = 0;
   }
 
-  /** The architecture has changed: what flows already says nothing any more. */
+  /** The architecture, or what carries the room's media, has changed: what flows already says nothing any more. */
   switched() {
     this.switchedAt = performance.timeOrigin + performance.now();
     this.#poll(performance.now() + POLL_FOR_MS);
@@ -50,15 +51,16 @@ export class Ways {
     const { client } = this;
     const room = client.peer?.receivers ?? new Map();
     const mesh = client.mesh.receivers;
+    const { players } = client.choice;
     const taken = new Map();
     const remote = new Map();
     for (const id of new Set([...room.keys(), ...mesh.keys()])) {
       if (!client.wanted.has(id)) continue;
-      const way = this.#way(room.get(id), mesh.get(id), this.taken.get(id) === "direct");
-      const receiver = (way === "direct" ? mesh : room).get(id);
-      if (!receiver) continue;
+      const way = this.#way(room.get(id), mesh.get(id), players.get(id), this.taken.get(id) === "direct");
+      const source = { room, direct: mesh, tunnel: players }[way].get(id);
+      if (!source) continue;
       taken.set(id, way);
-      remote.set(id, receiver.track);
+      remote.set(id, source.track);
     }
     const same = remote.size === this.remote.size && [...remote].every(([id, track]) => this.remote.get(id) === track);
     this.taken = taken;
@@ -68,14 +70,19 @@ export class Ways {
 
   /**
    * @param {RTCRtpReceiver | undefined} room @param {RTCRtpReceiver | undefined} mesh
+   * @param {{shownAt: number} | undefined} player what has come through the tunnel
    * @param {boolean} direct whether it came directly until now
    * @returns {Way}
    */
-  #way(room, mesh, direct) {
-    if (!mesh) return "room";
+  #way(room, mesh, player, direct) {
+    const tunnel = player !== undefined && player.shownAt > 0;
+    const flowing = room !== undefined && flows(room, this.switchedAt);
+    const byRoom = tunnel && (this.client.tunnel || !flowing) ? "tunnel" : "room";
+    if (!mesh) return byRoom;
     if (!room) return "direct";
-    if (this.client.architecture.direct) return direct || !mesh.track.muted ? "direct" : "room";
-    return direct && !flows(room, this.switchedAt) ? "direct" : "room";
+    if (this.client.architecture.direct) return direct || !mesh.track.muted ? "direct" : byRoom;
+    const brought = flowing || (tunnel && performance.timeOrigin + 1000 * player.shownAt > this.switchedAt);
+    return direct && !brought ? "direct" : byRoom;
   }
 
   clear() {

@@ -1,0 +1,208 @@
+// @ts-check
+/** Encoders of what is published through a tunnel: one for the sound, one for each simulcast layer of a picture. */
+
+import { isDemanded } from "./encodings.js";
+import { piecesOf } from "./tunnel_capture.js";
+import { CaptureClock } from "./tunnel_clock.js";
+import { share } from "./tunnel_pace.js";
+
+const AUDIO_BPS = 48_000;
+const PLAIN_VIDEO_BPS = 1_000_000;
+const FRAMERATE = 30;
+/** Frames that may wait for their encoder: a machine that is too slow leaves some out. */
+const MOST_QUEUED = 2;
+/** A change of the bitrate that is worth telling the encoder. */
+const RECONFIGURE = 0.1;
+
+const CODECS = { vp8: "vp8", h264: "avc1.42E02A" };
+
+/** @param {string} [name] as the answer names it @returns {string | null} as WebCodecs does; null: not in a tunnel */
+export const tunnelCodec = (name) => CODECS[String(name).toLowerCase().replace("video/", "")] ?? null;
+
+/**
+ * @typedef {object} Encoded
+ * @property {boolean} key @property {boolean} audio
+ * @property {number} time seconds, on the page's clock
+ * @property {number} width @property {number} height @property {string} rid
+ * @property {EncodedVideoChunk | EncodedAudioChunk} chunk
+ *
+ * @typedef {object} Outlet where what is encoded goes
+ * @property {() => number} now seconds
+ * @property {(encoded: Encoded) => boolean} send whether it went
+ * @property {() => string | null} blocked why no picture may be sent now
+ * @property {(error: Error) => void} failed
+ */
+
+/** @typedef {{rid: string, scale: number, most: number, bps: number, encoder: VideoEncoder, width: number, height: number, told: number, wantsKey: boolean, figures: import("./tunnel_figures.js").Tally}} Layer */
+
+export class PictureSender {
+  /**
+   * @param {import("./peer.js").Sending} sending @param {string} codec @param {Outlet} outlet
+   * @param {() => import("./tunnel_figures.js").Tally} tally makes the figures of a layer
+   */
+  constructor({ media, encodings }, codec, outlet, tally) {
+    this.media = media;
+    this.encodings = encodings;
+    this.codec = codec;
+    this.outlet = outlet;
+    this.clock = new CaptureClock();
+    /** The smallest first. @type {Layer[]} */
+    this.layers = encodings
+      .map(({ rid = "", scaleResolutionDownBy = 1, maxBitrate = PLAIN_VIDEO_BPS }) => {
+        const layer = /** @type {any} */ ({ rid, scale: scaleResolutionDownBy, most: maxBitrate, bps: maxBitrate });
+        layer.encoder = new VideoEncoder({ output: (chunk) => this.#encoded(layer, chunk), error: outlet.failed });
+        return Object.assign(layer, { width: 0, height: 0, told: 0, wantsKey: true, figures: tally() });
+      })
+      .sort((a, b) => b.scale - a.scale);
+    this.end = media ? piecesOf(media, (frame) => this.#take(frame)) : () => {};
+  }
+
+  /** How much its layers would have without a limit. @param {import("./encodings.js").Demand | undefined} demand */
+  wanted(demand) {
+    return this.layers.reduce((sum, { rid, most }) => sum + (isDemanded(demand, rid) ? most : 0), 0);
+  }
+
+  /** @param {number} limit bit/s @param {import("./encodings.js").Demand | undefined} demand */
+  allow(limit, demand) {
+    const given = share(limit, this.layers.map(({ rid, most }) => ({ most, wanted: isDemanded(demand, rid) })));
+    this.layers.forEach((layer, i) => {
+      if (given[i] && !layer.bps) layer.wantsKey = true;
+      layer.bps = given[i];
+      layer.figures.limited = isDemanded(demand, layer.rid) && given[i] < layer.most ? "bandwidth" : "none";
+    });
+  }
+
+  /** @param {string} rid */
+  refresh(rid) {
+    for (const layer of this.layers) if (layer.rid === rid || !rid) layer.wantsKey = true;
+  }
+
+  /** @param {VideoFrame} frame */
+  #take(frame) {
+    const { outlet } = this;
+    const now = outlet.now();
+    this.clock.captured(frame.timestamp / 1e6, now);
+    const blocked = outlet.blocked();
+    for (const layer of this.layers) {
+      if (!layer.bps || layer.encoder.state === "closed") continue;
+      const reason = blocked ?? (layer.encoder.encodeQueueSize > MOST_QUEUED ? "encoder_busy" : null);
+      if (reason) layer.figures.drop(reason);
+      else this.#encode(layer, frame);
+    }
+    frame.close();
+  }
+
+  /** @param {Layer} layer @param {VideoFrame} frame */
+  #encode(layer, frame) {
+    const even = (/** @type {number} */ size) => Math.max(2, 2 * Math.round(size / layer.scale / 2));
+    const [width, height] = [even(frame.displayWidth), even(frame.displayHeight)];
+    const resized = width !== layer.width || height !== layer.height;
+    if (resized || Math.abs(layer.bps / layer.told - 1) > RECONFIGURE) {
+      layer.encoder.configure({
+        codec: this.codec,
+        width,
+        height,
+        bitrate: layer.bps,
+        framerate: FRAMERATE,
+        latencyMode: "realtime",
+        ...(this.codec === "vp8" ? {} : { avc: { format: /** @type {const} */ ("annexb") } }),
+      });
+      Object.assign(layer, { width, height, told: layer.bps });
+    }
+    layer.encoder.encode(frame, { keyFrame: layer.wantsKey || resized });
+    layer.wantsKey = false;
+  }
+
+  /** @param {Layer} layer @param {EncodedVideoChunk} chunk */
+  #encoded(layer, chunk) {
+    const { rid, width, height } = layer;
+    const key = chunk.type === "key";
+    const time = this.clock.time(chunk.timestamp / 1e6);
+    if (this.outlet.send({ key, audio: false, time, width, height, rid, chunk })) {
+      layer.figures.pass(chunk.byteLength, key, width, height, this.outlet.now());
+    } else {
+      layer.wantsKey = true;
+      layer.figures.drop("carrier_lost");
+    }
+  }
+
+  close() {
+    this.end();
+    for (const { encoder } of this.layers) if (encoder.state !== "closed") encoder.close();
+  }
+}
+
+/** Bit of a frame's width that says: the rest is the byte of RFC 6464, by which the room knows who speaks. */
+const LEVEL = 256;
+const VOICE = 128;
+const SILENCE = 127;
+const VOICE_DBOV = -50;
+const STRAYED_S = 0.04;
+
+/** @param {AudioData} data @returns {number} how loud it is, as RFC 6464 says it */
+function levelOf(data) {
+  const samples = new Float32Array(data.numberOfFrames);
+  data.copyTo(samples, { planeIndex: 0, format: "f32-planar" });
+  const power = samples.reduce((sum, sample) => sum + sample * sample, 0) / samples.length;
+  const dbov = Math.max(-SILENCE, Math.round(10 * Math.log10(2 * power)));
+  return (dbov > VOICE_DBOV ? VOICE : 0) | Math.min(SILENCE, Math.max(0, -dbov));
+}
+
+export class SoundSender {
+  /**
+   * @param {import("./peer.js").Sending} sending @param {Outlet} outlet
+   * @param {() => import("./tunnel_figures.js").Tally} tally
+   */
+  constructor({ media, encodings }, outlet, tally) {
+    this.media = media;
+    this.encodings = encodings;
+    this.outlet = outlet;
+    this.clock = new CaptureClock();
+    this.figures = tally();
+    this.format = "";
+    this.level = SILENCE;
+    /** Where the encoder believes the next sample to be. */
+    this.nextAt = 0;
+    this.#renew();
+    this.end = media ? piecesOf(media, (data) => this.#take(data)) : () => {};
+  }
+
+  #renew() {
+    this.encoder?.close();
+    this.encoder = new AudioEncoder({ output: (chunk) => this.#encoded(chunk), error: this.outlet.failed });
+  }
+
+  /** @param {AudioData} data */
+  #take(data) {
+    this.level = levelOf(data);
+    const { sampleRate, numberOfChannels, timestamp, numberOfFrames } = data;
+    this.clock.captured(timestamp / 1e6 + numberOfFrames / sampleRate, this.outlet.now());
+    const format = `${sampleRate} ${numberOfChannels}`;
+    if (this.encoder.state !== "closed") {
+      // the encoder counts samples from where it began, and knows of none that were left out
+      const strayed = Math.abs(timestamp / 1e6 - this.nextAt) > STRAYED_S;
+      if (format !== this.format || strayed) {
+        if (this.format) this.#renew();
+        this.encoder.configure({ codec: "opus", sampleRate, numberOfChannels, bitrate: AUDIO_BPS });
+        this.nextAt = timestamp / 1e6;
+      }
+      this.nextAt += numberOfFrames / sampleRate;
+      this.format = format;
+      this.encoder.encode(data);
+    }
+    data.close();
+  }
+
+  /** @param {EncodedAudioChunk} chunk */
+  #encoded(chunk) {
+    this.figures.pass(chunk.byteLength, false, 0, 0, this.outlet.now());
+    this.outlet.send({ key: true, audio: true, time: this.clock.time(chunk.timestamp / 1e6), width: LEVEL | this.level, height: 0, rid: "", chunk });
+  }
+
+  refresh() {}
+
+  close() {
+    this.end();
+    if (this.encoder.state !== "closed") this.encoder.close();
+  }
+}

@@ -1,0 +1,253 @@
+// @ts-check
+/**
+ * What is watched through a tunnel: decoded, and given out as tracks of a MediaStream.
+ *
+ * Sound is scheduled packet after packet in an AudioContext; what it is early or late by is corrected by a slightly other
+ * speed. A picture waits, still encoded, until it is due by the sound's clock.
+ */
+
+import { Offset } from "./tunnel_clock.js";
+import { codecOf } from "./tunnel_frames.js";
+import { Tally } from "./tunnel_figures.js";
+
+/** Decoding and showing take about this long. */
+const DECODE_S = 0.01;
+const MOST_DECODING = 20;
+const ASK_AGAIN_S = 0.5;
+const SAMPLE_RATE = 48_000;
+/** Sound this much off its time is set right at once. */
+const SOUND_JUMP_S = 0.2;
+const STEADY_S = 0.01;
+const MOST_BEND = 0.03;
+const LEAD_S = 0.01;
+
+/** @typedef {import("./tunnel_frames.js").Frame} Frame */
+
+/** Whether this page may decode by itself: browsers let only secure pages do so. */
+export const hasCodecs = () => "VideoDecoder" in globalThis && "AudioDecoder" in globalThis;
+
+/** Pictures as a track: from a generator, or from a canvas where the browser has none on this thread. */
+class Screen {
+  constructor() {
+    const { MediaStreamTrackGenerator } = /** @type {any} */ (globalThis);
+    if (MediaStreamTrackGenerator && hasCodecs()) {
+      /** @type {MediaStreamTrack} */
+      this.track = new MediaStreamTrackGenerator({ kind: "video" });
+      /** @type {WritableStreamDefaultWriter<VideoFrame> | null} */
+      this.writer = /** @type {any} */ (this.track).writable.getWriter();
+    } else {
+      this.canvas = document.createElement("canvas");
+      this.context = this.canvas.getContext("2d", { alpha: false });
+      [this.track] = this.canvas.captureStream().getVideoTracks();
+      this.writer = null;
+    }
+  }
+
+  /** @param {VideoFrame | ImageBitmap} picture @param {number} width @param {number} height */
+  show(picture, width, height) {
+    if (this.writer) {
+      if ((this.writer.desiredSize ?? 0) > 0) this.writer.write(/** @type {VideoFrame} */ (picture)).catch(() => {});
+      else picture.close();
+      return;
+    }
+    const { canvas, context } = this;
+    if (canvas && (canvas.width !== width || canvas.height !== height)) Object.assign(canvas, { width, height });
+    context?.drawImage(picture, 0, 0);
+    picture.close();
+  }
+}
+
+export class PicturePlayer {
+  /**
+   * @param {import("./tunnel_clock.js").PlayoutClock} clock
+   * @param {{now: () => number, askKeyframe: () => void, shown: () => void}} hooks
+   */
+  constructor(clock, { now, askKeyframe, shown }) {
+    this.clock = clock;
+    this.now = now;
+    this.askKeyframe = askKeyframe;
+    this.shown = shown;
+    this.figures = new Tally();
+    this.screen = new Screen();
+    this.track = this.screen.track;
+    this.shownAt = -Infinity;
+    this.waitsForKey = true;
+    this.askedAt = -Infinity;
+    /** @type {string | null} */
+    this.codec = null;
+    /** @type {VideoDecoder | null} */
+    this.decoder = null;
+    /** @type {{frame: Frame, due: number}[]} */
+    this.queue = [];
+    /** @type {any} */
+    this.timer = 0;
+  }
+
+  /** A frame before this one is missing. */
+  broken() {
+    this.waitsForKey = true;
+  }
+
+  /** @param {Frame} frame */
+  take(frame) {
+    const now = this.now();
+    if (frame.key) this.waitsForKey = false;
+    else if (this.waitsForKey) {
+      this.figures.drop("waiting_for_keyframe");
+      if (now - this.askedAt > ASK_AGAIN_S) {
+        this.askedAt = now;
+        this.askKeyframe();
+      }
+      return;
+    }
+    this.queue.push({ frame, due: this.clock.pictureDue(frame.time / 1e6, now) - DECODE_S });
+    this.#work();
+  }
+
+  /** How long the oldest picture has waited beyond its time. @returns {number} seconds */
+  get late() {
+    return this.queue.length ? Math.max(0, this.now() - this.queue[0].due) : 0;
+  }
+
+  #work() {
+    clearTimeout(this.timer);
+    const now = this.now();
+    while (this.queue.length && this.queue[0].due <= now) {
+      const [{ frame }] = this.queue.splice(0, 1);
+      if (frame.jpeg) this.#paint(frame);
+      else this.#decode(frame);
+    }
+    if (this.queue.length) this.timer = setTimeout(() => this.#work(), 1000 * (this.queue[0].due - now));
+  }
+
+  /** @param {Frame} frame */
+  #decode({ key, time, payload }) {
+    if (key) {
+      const codec = codecOf(payload) ?? this.codec;
+      if (codec && (codec !== this.codec || this.decoder?.state !== "configured")) this.#configure(codec);
+    } else if ((this.decoder?.decodeQueueSize ?? 0) > MOST_DECODING) {
+      this.waitsForKey = true;
+      this.queue = [];
+      this.figures.drop("decoder_busy");
+      return;
+    }
+    if (this.decoder?.state !== "configured") {
+      this.figures.drop("codec_not_supported");
+      return;
+    }
+    this.decoder.decode(new EncodedVideoChunk({ type: key ? "key" : "delta", timestamp: time, data: payload }));
+    this.figures.pass(payload.length, key, 0, 0, this.now());
+  }
+
+  /** @param {string} codec */
+  #configure(codec) {
+    if (this.decoder && this.decoder.state !== "closed") this.decoder.close();
+    this.codec = codec;
+    this.decoder = new VideoDecoder({
+      output: (picture) => this.#show(picture, picture.displayWidth, picture.displayHeight),
+      error: () => {
+        this.waitsForKey = true;
+        this.figures.drop("not_decoded");
+      },
+    });
+    this.decoder.configure({ codec, optimizeForLatency: true });
+  }
+
+  /** @param {Frame} frame a whole picture */
+  async #paint({ payload }) {
+    try {
+      const picture = await createImageBitmap(new Blob([/** @type {BlobPart} */ (payload)], { type: "image/jpeg" }));
+      this.figures.pass(payload.length, true, 0, 0, this.now());
+      this.#show(picture, picture.width, picture.height);
+    } catch {
+      this.figures.drop("not_decoded");
+    }
+  }
+
+  /** @param {VideoFrame | ImageBitmap} picture @param {number} width @param {number} height */
+  #show(picture, width, height) {
+    Object.assign(this.figures, { width, height });
+    this.screen.show(picture, width, height);
+    this.shownAt = this.now();
+    this.shown();
+  }
+
+  close() {
+    clearTimeout(this.timer);
+    this.queue = [];
+    if (this.decoder && this.decoder.state !== "closed") this.decoder.close();
+    this.track.stop();
+  }
+}
+
+export class SoundPlayer {
+  /**
+   * @param {import("./tunnel_clock.js").PlayoutClock} clock @param {AudioContext} context
+   * @param {{now: () => number, shown: () => void}} hooks
+   */
+  constructor(clock, context, { now, shown }) {
+    this.clock = clock;
+    this.context = context;
+    this.now = now;
+    this.shown = shown;
+    this.figures = new Tally();
+    this.out = context.createMediaStreamDestination();
+    [this.track] = this.out.stream.getAudioTracks();
+    this.shownAt = -Infinity;
+    this.late = 0;
+    /** When the packet after the last one begins, on the context's clock. */
+    this.nextAt = 0;
+    this.offset = new Offset();
+    this.decoder = new AudioDecoder({
+      output: (data) => this.#schedule(data),
+      error: () => this.figures.drop("not_decoded"),
+    });
+    this.decoder.configure({ codec: "opus", sampleRate: SAMPLE_RATE, numberOfChannels: 2 });
+  }
+
+  broken() {}
+
+  /** @param {Frame} frame */
+  take({ time, payload }) {
+    if (this.decoder.state !== "configured") return;
+    this.decoder.decode(new EncodedAudioChunk({ type: "key", timestamp: time, data: payload }));
+    this.figures.pass(payload.length, false, 0, 0, this.now());
+  }
+
+  /** @param {AudioData} data */
+  #schedule(data) {
+    const { context, clock } = this;
+    const now = this.now();
+    if (context.state !== "running") {
+      context.resume();
+      this.figures.drop("sound_not_allowed");
+      data.close();
+      return;
+    }
+    this.offset.learn(context.currentTime, now);
+    const due = clock.due(data.timestamp / 1e6) - (this.offset.value ?? 0);
+    const gap = due - this.nextAt;
+    const soonest = context.currentTime + LEAD_S;
+    const broke = this.nextAt < soonest || Math.abs(gap) > SOUND_JUMP_S;
+    const at = broke ? Math.max(due, soonest) : this.nextAt;
+    const buffer = context.createBuffer(data.numberOfChannels, data.numberOfFrames, data.sampleRate);
+    for (let planeIndex = 0; planeIndex < data.numberOfChannels; planeIndex++) {
+      data.copyTo(buffer.getChannelData(planeIndex), { planeIndex, format: "f32-planar" });
+    }
+    data.close();
+    const bend = broke || Math.abs(gap) < STEADY_S ? 0 : Math.max(-MOST_BEND, Math.min(MOST_BEND, 0.3 * gap));
+    const source = new AudioBufferSourceNode(context, { buffer, playbackRate: 1 - bend });
+    source.connect(this.out);
+    source.start(at);
+    this.nextAt = at + buffer.duration / (1 - bend);
+    clock.heard(at - due, now);
+    this.shownAt = now;
+    this.shown();
+  }
+
+  close() {
+    if (this.decoder.state !== "closed") this.decoder.close();
+    this.track.stop();
+    this.out.disconnect();
+  }
+}

@@ -1,0 +1,250 @@
+"""Media without UDP, the page's side: messages, pace, clocks, the choice of the way, time passed in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page
+
+from rtclab.transport import tunnel_format
+
+
+def call(page: Page, module: str, body: str, argument: object = None) -> Any:
+    """Evaluate `body` with the module as `m` and the argument as `a`."""
+    return page.evaluate(f"async (a) => {{ const m = await import('/js/{module}'); {body} }}", argument)
+
+
+CHUNK = "{ byteLength: 3, copyTo: (to) => to.set([7, 8, 9]) }"
+FRAME = {"number": 4_000_000_001, "time": 1_795_000_000_123_456, "mid": "0", "rid": "q"}
+
+
+def test_python_reads_what_the_page_packs(plain: Page) -> None:
+    packed = call(
+        plain,
+        "tunnel_frames.js",
+        f"""const frame = {{ ...a, key: true, audio: false, width: 640, height: 480 }};
+        const messages = [m.packFrame(frame, {CHUNK}), m.packAck(17, 0.25), m.packKeyframe("3", "f")];
+        return messages.map((bytes) => [...bytes]);""",
+        FRAME,
+    )
+    frame, ack, keyframe = (tunnel_format.parse(bytes(one)) for one in packed)
+    assert isinstance(frame, tunnel_format.Frame)
+    assert (frame.number, frame.time_us, frame.mid, frame.rid) == (*list(FRAME.values()),)
+    assert (frame.width, frame.height, frame.keyframe, bytes(frame.payload)) == (640, 480, True, b"\7\x08\t")
+    assert ack == tunnel_format.Ack(17, 250)
+    assert keyframe == tunnel_format.KeyframeRequest("3", "f")
+
+
+def test_the_page_reads_what_it_packs_and_nothing_else(plain: Page) -> None:
+    read = call(
+        plain,
+        "tunnel_frames.js",
+        f"""const frame = {{ ...a, key: false, audio: true, width: 0, height: 0 }};
+        const packed = m.packFrame(frame, {CHUNK});
+        const got = m.unpack(packed.buffer);
+        const ends = [...Array(packed.length - 3).keys()];
+        const cut = ends.map((end) => m.unpack(packed.slice(0, end).buffer));
+        const others = [[], [9], [2, 0], [3, 0, 200, 1], [1, 0, ...Array(16).fill(0), 255, 65]];
+        const none = others.map((one) => m.unpack(new Uint8Array(one).buffer));
+        return [{{ ...got, payload: [...got.payload] }}, cut.every((one) => one === null), none];""",
+        FRAME,
+    )
+    expected = {"type": "frame", "key": False, "audio": True, "jpeg": False, "width": 0, "height": 0}
+    assert read == [{**FRAME, **expected, "payload": [7, 8, 9]}, True, [None] * 5]
+
+
+def test_a_keyframe_says_what_it_is_coded_with(plain: Page) -> None:
+    told = call(
+        plain,
+        "tunnel_frames.js",
+        """const bytes = (...some) => new Uint8Array([...some, 0, 0, 0, 0, 0, 0, 0, 0]);
+        const delimiter = [0, 0, 0, 1, 9, 0xf0];
+        return [bytes(0x10, 2, 0, 0x9d, 1, 0x2a), bytes(...delimiter, 0, 0, 0, 1, 0x67, 0x42, 0xe0, 0x1f),
+          bytes(0, 0, 1, 0x67, 0x64, 0, 0x28), bytes(1, 2, 3)].map(m.codecOf);""",
+    )
+    assert told == ["vp8", "avc1.42e01f", "avc1.640028", None]
+
+
+# A carrier of `rate` bit/s and `delay` s each way, sent to by a pace for `seconds` in frames of 30 a second.
+CARRIER = """
+const run = ({ phases, wanted, ackEvery = 0.1 }) => {
+  const pace = new m.Pace();
+  const out = [];
+  let now = 0, number = 0, busyUntil = 0;
+  const acks = [];
+  for (const { rate, delay, seconds } of phases) {
+    const end = now + seconds;
+    const figures = { late: 0, sent: 0, dropped: 0, limit: 0, lateAtEnd: 0 };
+    while (now < end) {
+      for (; acks.length && acks[0].at <= now; acks.shift()) pace.acked(acks[0].number, 0, acks[0].at);
+      const limit = Math.min(pace.update(now, wanted), wanted);
+      if (pace.blocked(now, 0)) figures.dropped += 1;
+      else {
+        const bytes = Math.round(limit / 30 / 8);
+        busyUntil = Math.max(busyUntil, now) + (8 * bytes) / rate;
+        const arrival = busyUntil + delay;
+        pace.sent(++number, bytes, now);
+        acks.push({ at: (Math.floor(arrival / ackEvery) + 1) * ackEvery + delay, number });
+        figures.late = Math.max(figures.late, arrival - now);
+        figures.lateAtEnd = arrival - now;
+        figures.sent += 1;
+      }
+      figures.limit = limit;
+      now += 1 / 30;
+    }
+    out.push(figures);
+  }
+  return out;
+};
+"""
+
+
+def test_a_slow_carrier_is_followed_and_a_good_one_used_again(plain: Page) -> None:
+    fast, slow, again = call(
+        plain,
+        "tunnel_pace.js",
+        CARRIER
+        + """return run({ wanted: 3e6, phases: [
+          { rate: 50e6, delay: 0.01, seconds: 5 },
+          { rate: 5e5, delay: 0.1, seconds: 20 },
+          { rate: 50e6, delay: 0.01, seconds: 40 },
+        ] });""",
+    )
+    assert fast["dropped"] == 0
+    assert fast["limit"] == 3e6
+    assert slow["late"] < 1.5
+    assert slow["lateAtEnd"] < 0.6
+    assert 0.4 * 5e5 < slow["limit"] < 5.5e5
+    assert again["limit"] == 3e6
+    assert again["dropped"] <= 15
+
+
+def test_nothing_is_sent_into_silence(plain: Page) -> None:
+    states = call(
+        plain,
+        "tunnel_pace.js",
+        """const pace = new m.Pace();
+        pace.sent(1, 100, 0); pace.acked(1, 0, 0.1);
+        for (let i = 0; i < 10; i++) pace.sent(2 + i, 100, 1 + i / 30);
+        const before = [1.2, 2.5, 6].map((now) => pace.blocked(now, 0));
+        pace.acked(11, 0, 6);
+        const after = pace.blocked(6.1, 0);
+        const full = pace.blocked(6.1, 10_000_000);
+        pace.acked(11, 0.6, 6.2);
+        return [before, after, full, pace.blocked(6.2, 0), pace.flight.length];""",
+    )
+    assert states == [[None, "behind", "silent"], None, "behind", "behind", 0]
+
+
+def test_layers_share_from_the_smallest(plain: Page) -> None:
+    shares = call(
+        plain,
+        "tunnel_pace.js",
+        """const share = (limit, ...some) =>
+          m.share(limit, [2e5, 7e5, 2.5e6].map((most, i) => ({ most, wanted: some.includes(i) })));
+        return [share(Infinity, 0, 1, 2), share(1.5e6, 0, 1, 2), share(6e5, 0, 1, 2), share(4e5, 0, 1, 2),
+          share(4e5, 2), share(1000, 1), share(1e6)];""",
+    )
+    assert shares == [
+        [2e5, 7e5, 2.5e6],
+        [2e5, 7e5, 0],
+        [2e5, 4e5, 0],
+        [2e5, 0, 0],
+        [0, 0, 4e5],
+        [0, 8e4, 0],
+        [0, 0, 0],
+    ]
+
+
+def test_acks_come_by_count_and_by_time(plain: Page) -> None:
+    seen = call(
+        plain,
+        "tunnel_pace.js",
+        """const acks = new m.Acks();
+        const out = [acks.due(0), acks.taken(1, 0), acks.due(0.05), acks.due(0.1), acks.take(), acks.due(9)];
+        for (let i = 2; i <= 11; i++) acks.taken(i, 9);
+        out.push(acks.due(9), acks.take(), acks.taken(13, 9), acks.due(9));
+        return out;""",
+    )
+    assert seen == [False, True, False, True, 1, False, True, 11, False, False]
+
+
+def test_sound_and_picture_of_one_publisher_are_due_together(plain: Page) -> None:
+    got = call(
+        plain,
+        "tunnel_clock.js",
+        """let seed = 7; const random = () => (seed = (seed * 48271) % 2147483647) / 2147483647;
+        const clock = new m.PlayoutClock();
+        let late = 0, frames = 0;
+        for (let i = 0; i < 3000; i++) {
+          const time = 1.7e9 + i / 50;
+          const now = 100 + i / 50 + 0.1 * random() ** 3;
+          clock.arrived(time, now);
+          if (i > 500) { frames += 1; if (clock.due(time) < now) late += 1; }
+        }
+        const quiet = clock.due(1.7e9 + 60) - clock.pictureDue(1.7e9 + 60, 160);
+        clock.heard(0.03, 160);
+        const shift = clock.pictureDue(1.7e9 + 60, 160) - clock.due(1.7e9 + 60);
+        const gone = clock.pictureDue(1.7e9 + 60, 161) - clock.due(1.7e9 + 60);
+        // the publisher's clock was set: time begins anew
+        clock.arrived(1.7e9 + 9000, 162);
+        const again = clock.due(1.7e9 + 9000) - 162 - clock.delay;
+        return [late / frames, clock.delay, quiet, shift, gone, again];""",
+    )
+    late, delay, quiet, shift, gone, after = got
+    assert late < 0.1
+    assert delay < 0.12
+    assert (quiet, gone) == (0, 0)
+    assert shift == pytest.approx(0.03)
+    assert after == pytest.approx(0, abs=1e-3)
+
+
+def test_capture_times_are_even_however_late_they_are_read(plain: Page) -> None:
+    steps = call(
+        plain,
+        "tunnel_clock.js",
+        """const clock = new m.CaptureClock();
+        const times = [];
+        for (let i = 0; i < 300; i++) {
+          clock.captured(i / 30, 50 + i / 30 + (i % 7 === 3 ? 0 : 0.02));
+          times.push(clock.time(i / 30));
+        }
+        return times.slice(10).map((time, i) => time - times[i + 9]);""",
+    )
+    assert max(abs(step - 1 / 30) for step in steps) < 0.001
+
+
+STATE = {
+    "transport": "auto",
+    "open": False,
+    "connected": False,
+    "answeredAt": 10.0,
+    "needed": False,
+    "retryAt": 1e9,
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "now", "step", "says"),
+    [
+        ({}, 11.9, None, ""),
+        ({}, 12.0, "open", "UDP did not get through within 2 s"),
+        ({"answeredAt": None}, 99, None, ""),
+        ({"connected": True}, 99, None, ""),
+        ({"transport": "webrtc"}, 99, None, ""),
+        ({"transport": "websocket", "connected": True}, 10, "open", 'transport="websocket"'),
+        ({"needed": True}, 10, "open", "last"),
+        ({"open": True, "connected": True}, 10, "close", "gets through now"),
+        ({"open": True, "retryAt": 40}, 39, None, ""),
+        ({"open": True, "retryAt": 40}, 40, "retry", ""),
+        ({"open": True, "transport": "websocket", "connected": True, "retryAt": 0}, 99, None, ""),
+    ],
+)
+def test_the_tunnel_opens_when_it_is_needed(
+    plain: Page, changes: dict[str, object], now: float, step: str | None, says: str
+) -> None:
+    body = "return m.nextStep(a[0], a[1]);"
+    next_step = call(plain, "tunnel_choice.js", body, [STATE | changes, now])
+    assert (next_step and next_step["step"]) == step
+    assert says in (next_step["reason"] if next_step else "")
