@@ -13,7 +13,7 @@ from http_tools import FRAGMENT, RECEIVING, SDP, SENDING, Reply, ask, on_engine,
 from rtclab.serve import RoomServer
 from rtclab.signaling.http_session import HttpSession
 from rtclab.signaling.sdp import parse
-from rtclab.transport import transport
+from rtclab.transport import secure
 
 TRICKLE = """a=group:BUNDLE 0 1
 m=audio 9 UDP/TLS/RTP/SAVPF 111
@@ -298,7 +298,7 @@ def test_a_session_that_never_connects_is_given_up(
 ) -> None:
     session = publish(server)
     gone = on_engine(lambda: _removal(server))
-    monkeypatch.setattr(transport, "CHECK_TIMEOUT", 0.0)
+    monkeypatch.setattr(secure, "CHECK_TIMEOUT", 0.0)
     assert gone.wait(10)
     assert ask(server, "GET", session.headers["Location"]).status == 404
     assert room.participants == []
