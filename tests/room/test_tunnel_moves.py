@@ -110,7 +110,9 @@ def test_a_viewer_moves_to_the_tunnel_and_back(room: rtclab.Room) -> None:
     assert (subscription.consumer.header.ssrc, subscription.track) == (ssrc, track)
     again = frame_number(video)
     bob.tunnel(True)  # and once more
-    assert bob.take().keyframe
+    while (frame := bob.take()).number != 1:  # the others are left over
+        pass
+    assert frame.keyframe
     bob.tunnel(False)
     assert max(frame_numbers(video, 30)) > again
 
