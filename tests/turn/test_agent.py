@@ -179,7 +179,7 @@ def test_each_group_gives_a_relay_or_a_reason(coturn: Coturn) -> None:
 
 
 def test_without_any_way_the_error_has_all_reasons(coturn: Coturn, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "GATHER_S", 0.2)
+    monkeypatch.setattr(module, "GATHER_S", 1.5)
     silent = {"urls": "turn:127.0.0.1:9", "username": "lab", "credential": "learn"}
     with pytest.raises(IceServerError) as failed:
         gathered(servers(coturn.ice_server(credential="wrong"), silent), "relay")

@@ -43,7 +43,7 @@ def test_a_call_both_ways_goes_through_a_relay(
 ) -> None:
     servers = [coturn.ice_server(transport)]
     with (
-        rtclab.Room("studio", ice_servers=servers, ice_transport_policy="relay") as room,
+        rtclab.Room("studio", transport="webrtc", ice_servers=servers, ice_transport_policy="relay") as room,
         serving(room) as server,
     ):
         room.join("bob").publish(rtclab.TestPattern(160, 90, fps=15))
@@ -63,7 +63,7 @@ def test_refused_credentials_are_told_at_once_and_not_a_spinner(
 ) -> None:
     servers = [coturn.ice_server(credential="wrong")]
     with (
-        rtclab.Room("studio", ice_servers=servers, ice_transport_policy="relay") as room,
+        rtclab.Room("studio", transport="webrtc", ice_servers=servers, ice_transport_policy="relay") as room,
         serving(room) as server,
     ):
         page = open_page(browser, server.description["url"], "")
