@@ -141,13 +141,13 @@ export class Tunnel {
   }
 
   /** @param {string} track @param {import("./tunnel_frames.js").Frame} frame @param {PlayoutClock} clock */
-  #player(track, { audio, mid, rid }, clock) {
+  #player(track, { audio, mid }, clock) {
     const known = this.players.get(track);
     if (known) return known;
     let first = true;
     const hooks = {
       now: clockNow,
-      askKeyframe: () => this.client.transmitMedia(packKeyframe(mid, rid)),
+      askKeyframe: () => this.client.transmitMedia(packKeyframe(mid, "")),
       shown: () => {
         if (first) this.client.ways.settle();
         first = false;
