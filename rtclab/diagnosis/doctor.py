@@ -205,7 +205,7 @@ class Doctor(anywidget.AnyWidget):
 
     async def _examine_kernel(self) -> None:
         self._note("kernel", "running", "")
-        self._note("versions", "ok", self._versions())
+        self._note_versions()
         report = await asyncio.get_running_loop().run_in_executor(None, machine.examine)
         said = [
             f"{check.name}: {check.detail}." for check in report.checks if check.state in ("fail", "warn")
@@ -219,6 +219,12 @@ class Doctor(anywidget.AnyWidget):
             self._tell_rows()
         self._sum_up()
 
+    def _note_versions(self) -> None:
+        with self._lock:  # looked up and noted at once: a page may begin meanwhile
+            self._found["versions"] = ("ok", self._versions()[:MAX_DETAIL])
+        self._tell_rows()
+        self._sum_up()
+
     def _tell_rows(self) -> None:
         with self._lock:
             own = {name: found for name, found in self._found.items() if CHECKS[name][1] == "kernel"}
@@ -229,10 +235,11 @@ class Doctor(anywidget.AnyWidget):
         """Say the sentence when nothing is left to wait for, and again when something is looked at anew."""
         with self._lock:
             states = {name: state for name, (state, _) in self._found.items()}
-        if not {"waiting", "running"} & set(states.values()):
-            self._verdict = verdict(states, self._page is not None, self._relayed)
-            self._tell({"say": "verdict", "tone": self._verdict.tone, "sentence": self._verdict.sentence})
-            self._engine.call_soon(self._wake)
+            if {"waiting", "running"} & set(states.values()):
+                return
+            found = self._verdict = verdict(states, self._page is not None, self._relayed)
+        self._tell({"say": "verdict", "tone": found.tone, "sentence": found.sentence})
+        self._engine.call_soon(self._wake)
 
     def _wake(self) -> None:
         for event in self._changed:
@@ -286,9 +293,9 @@ class Doctor(anywidget.AnyWidget):
             for name, (_, where) in CHECKS.items():
                 if where == "page":
                     self._found[name] = ("waiting", "")
-        self._verdict = None
-        self._relayed = False
-        self._note("versions", "ok", self._versions())
+            self._verdict = None
+            self._relayed = False
+        self._note_versions()
         self._engine.submit(self._open_room(page))
 
     async def _open_room(self, page: str) -> None:
