@@ -14,13 +14,14 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import logging
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
 from ..errors import Closed
 from ..rtp.drops import Drop, Drops
 from . import srtp
-from .agent import Agent
+from .agent import MAX_REMOTE, Agent
 from .batch import STRIDE
 from .ice import Credentials
 from .port import TICK, UdpPort
@@ -97,6 +98,9 @@ class FullTransport(SecureTransport):
     def __init__(self, hall: FullIce) -> None:
         self._hall = hall
         self._next: Agent | None = None
+        self._early: deque[tuple[str | None, str]] = deque(
+            maxlen=MAX_REMOTE
+        )  # of an offer not prepared for yet
         self._tasks: set[asyncio.Task[None]] = set()
         port, drops = hall.port, Drops()
         row = port.paths.open_tunnel(self._deliver)
@@ -151,7 +155,9 @@ class FullTransport(SecureTransport):
         if former is not None:
             self._hall.end(former)
         self._next = agent
-        agent.expect(Credentials(remote.ufrag, remote.pwd), remote.candidates, self._now())
+        early = [line for ufrag, line in self._early if ufrag == remote.ufrag]
+        agent.expect(Credentials(remote.ufrag, remote.pwd), [*remote.candidates, *early], self._now())
+        self._early.clear()
         try:
             await agent.gather()
         except BaseException:
@@ -176,6 +182,7 @@ class FullTransport(SecureTransport):
                 if ufrag in (None, agent.remote_username):
                     agent.add(line)
                     return
+            self._early.append((ufrag, line))
 
     # what differs from other transports
 

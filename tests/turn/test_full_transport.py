@@ -193,6 +193,24 @@ def test_candidates_that_make_no_sense_are_counted_and_only_so_many_are_taken() 
     asyncio.run(main())
 
 
+def test_a_candidate_that_comes_before_its_offer_is_prepared_for_waits() -> None:
+    async def main() -> None:
+        port = open_port()
+        stranger = Stranger()
+        await stranger.gather()
+        transport = FullIce(port).new_transport()
+        ufrag = stranger.parameters.ufrag
+        transport.add_candidate(f"candidate:1 1 udp 1 192.0.2.1 9 typ relay ufrag {ufrag}")
+        await transport.prepare(stranger.parameters)
+        await until(lambda: transport.agent.remote_candidates, "the candidate")
+        assert transport.agent.remote_candidates[0].host == "192.0.2.1"
+        transport.close()
+        await stranger.close()
+        port.close()
+
+    asyncio.run(main())
+
+
 def test_closing_gives_the_row_and_the_sockets_back() -> None:
     async def main() -> None:
         port = open_port()
