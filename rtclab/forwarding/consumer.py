@@ -173,6 +173,7 @@ class Consumer:
             return None
         if not self.supported:
             self.reason = Reason.CODEC_NOT_SUPPORTED
+            self.wanted = None
             if producer.fanout.target[row] != NOWHERE:
                 producer.fanout.pause(row)
             return None

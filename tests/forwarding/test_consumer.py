@@ -91,6 +91,7 @@ def test_an_unsupported_codec_stops_what_flows() -> None:
     consumer.supported = False
     assert consumer.decide(1.1) is None
     assert (consumer.flowing(), consumer.reason) == (False, Reason.CODEC_NOT_SUPPORTED)
+    assert consumer.wanted is None, "the layer need not be sent for who cannot play it"
     consumer.supported = True
     scene.picture(None, 1.2, keyframe=True)
     consumer.decide(1.3)
