@@ -53,8 +53,8 @@ class Scene:
             until(lambda track=track, before=before: track.received > before + 3, f"no {track}", 30)  # type: ignore[misc]
 
     def gone(self) -> bool:
-        """Whether nothing is left of what mallory published."""
-        if any(track.participant == "mallory" for track in self.room.tracks):
+        """Whether nothing is left of mallory."""
+        if any(participant.name == "mallory" for participant in self.room.participants):
             return False
         if self.architecture == "mcu":  # the mix goes on without it
             return not self.goes.ended
