@@ -40,10 +40,12 @@ class Situation:
         return not self.mixed and not any(is_mix(track) for track in self.tracks.values())
 
     def own(self, name: str, kind: str, source: str | None) -> Description | None:
-        """The first track of a participant, by name or id, of that kind and source (None: any)."""
+        """The first track of the participant called `name`, of that kind and source (None: any)."""
         for track in self.tracks.values():
-            of = track["participant"]
-            if name in (of["name"], of["id"]) and track["kind"] == kind and source in (None, track["source"]):
+            if (track["participant"]["name"], track["kind"]) == (name, kind) and source in (
+                None,
+                track["source"],
+            ):
                 return track
         return None
 
