@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -13,17 +11,11 @@ import pytest
 
 import rtclab
 from http_tools import serving
+from waiting import until
 
 ARCHITECTURES = ("mesh", "relay", "sfu", "mcu")
 GONE_WITHIN_S = 15
 SCRIPT = Path(__file__).parents[1] / "remote_peer.py"
-
-
-def until(condition: Callable[[], bool], what: str, timeout: float) -> None:
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)
 
 
 class Scene:
