@@ -24,7 +24,8 @@ Room to client
              resumed, tracks}
     tracks {revision, tracks}                        the full list of what this client may receive, each
              {id, participant: {id, name}, kind, source, muted, codec,
-              layers: [{rid, width, height, bitrate_bps, active}]}
+              layers: [{rid, width, height, bitrate_bps, active}]}; of a mix also `of`, the names of whom it
+             shows or lets hear
     answer {re, sdp, tracks: [{mid, track, ssrc}], rejected: [{mid, code, message}]}
     consumer {track, rid, target, temporal, reason}  what is forwarded of that track now, and why not
     levels {levels: {participant id: dBov}, active}  loudness and the active speaker

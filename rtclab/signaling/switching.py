@@ -95,7 +95,11 @@ class Switching:
         return [self._describe(output) for output in outputs if output.listener in (None, member.id)]
 
     def _describe(self, output: Output) -> dict[str, Any]:
-        return self._publication(output.producer).describe(self.server.clock())
+        described = self._publication(output.producer).describe(self.server.clock())
+        if output.of is not None:
+            members = self.server.members
+            described["of"] = sorted(members[id].name for id in output.of if id in members)
+        return described
 
     # -- what to send -----------------------------------------------------------------------------------
 

@@ -70,6 +70,15 @@ def test_the_mix_serves_everybody(own):
     assert room.serving(None, "everyone", "video", None)["id"] == "mix-video"
 
 
+def test_who_is_known_not_to_be_in_the_mix_is_not_served_by_it():
+    room = situation([{**MIX[0], "of": ["alice"]}, {**MIX[1], "of": ["alice", "bob"]}], mixed=True)
+    assert room.serving(None, "alice", "video", None)["id"] == "mix-video"
+    assert room.serving(None, "bob", "audio", None)["id"] == "mix-a"
+    assert room.serving(None, "bob", "video", None) is None
+    assert room.publishing == ["alice", "bob"]
+    assert situation(OWN).publishing == ["alice", "bob"]
+
+
 def test_what_is_not_listed_has_ended_only_where_the_list_is_complete():
     assert situation(OWN).complete
     assert situation([]).complete
