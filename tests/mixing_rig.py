@@ -12,8 +12,8 @@ from aiortc.codecs.h264 import H264Encoder
 from aiortc.codecs.vpx import vp8_depayload
 from numpy.typing import NDArray
 
-from rtclab.rtp.assembly import Fragment
 from rtclab.mixing.encoders import PictureEncoder, SoundEncoder
+from rtclab.rtp.assembly import Fragment
 
 
 def picture(width: int, height: int, luma: int, blue: int = 128, red: int = 128) -> av.VideoFrame:

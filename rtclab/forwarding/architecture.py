@@ -90,11 +90,14 @@ class Output:
         Its packets.
     listener : str or None
         Id of the only client it is for; None for everyone.
+    of : frozenset of str or None
+        Ids of the clients whose tracks are in it; None where that cannot be said.
     """
 
     id: str
     producer: Producer
     listener: str | None = None
+    of: frozenset[str] | None = None
 
 
 @dataclass

@@ -344,12 +344,12 @@ class Client:
         consumers = [self.consumers[ssrc] for ssrc in remb.ssrcs if ssrc in self.consumers]
         for consumer in consumers:
             consumer.estimate_bps = remb.bitrate
-        layered = [one for one in consumers if one.producer is not None and len(one.producer.streams) > 1]
+        layered = [one for one in consumers if one.layer_count > 1 or one.highest_temporal]
         if layered:
             heaviest = max(layered, key=lambda consumer: consumer.bitrate_bps)
             sent = sum(consumer.bitrate_bps for consumer in consumers)
-            layers = heaviest.layer_count
-            heaviest.selector.estimate(remb.bitrate, sent, layers, now, self.patience_s)
+            layers, temporal = heaviest.layer_count, heaviest.highest_temporal
+            heaviest.selector.estimate(remb.bitrate, sent, layers, temporal, now, self.patience_s)
 
     def _on_sender_report(self, report: rtcp.SenderReport, now: float) -> None:
         route = self._routes.get(report.ssrc)

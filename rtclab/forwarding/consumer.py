@@ -52,8 +52,8 @@ class Consumer:
         self.row: int | None = None
         self.selector = LayerSelector()
         self.wanted: int | None = None  # the stream it would get if its publisher sent all
-        self.temporal: int | None = None
         self.reason: Reason | None = None
+        self.temporal: int | None = None  # the highest temporal layer forwarded; None for all
         self.supported = True
         self.drops = Drops()
         self.rtt_s: float | None = None
@@ -105,7 +105,7 @@ class Consumer:
             self.attach(producer, header)
 
     def limit_temporal(self, temporal: int | None) -> None:
-        """Ask for temporal layers up to `temporal` only (None: all)."""
+        """Have temporal layers up to `temporal` only (None: all)."""
         self.temporal = temporal
         if self.producer is not None and self.row is not None:
             self.producer.fanout.limit_temporal(self.row, temporal)
@@ -130,6 +130,14 @@ class Consumer:
     def layer_count(self) -> int:
         """How many streams its track has; 0 without a track."""
         return len(self.producer.streams) if self.producer is not None else 0
+
+    @property
+    def highest_temporal(self) -> int:
+        """The highest temporal layer of the stream it gets now; 0 where there is only one."""
+        if self.producer is None or self.row is None:
+            return 0
+        index = int(self.producer.fanout.current[self.row])
+        return self.producer.streams[index].highest_temporal if index >= 0 else 0
 
     @property
     def sent(self) -> tuple[int, int]:
@@ -167,7 +175,9 @@ class Consumer:
             selector.picked,
             selector.view_height,
             selector.visible,
+            selector.picked_temporal,
             selector.cap,
+            selector.temporal_cap,
         )
 
     def decide(self, now: float, choose: Choose = _as_asked) -> int | None:
@@ -186,6 +196,7 @@ class Consumer:
             return None
         if not self.supported:
             self.reason = Reason.CODEC_NOT_SUPPORTED
+            self.wanted = None
             if producer.fanout.target[row] != NOWHERE:
                 producer.fanout.pause(row)
             return None
@@ -199,6 +210,8 @@ class Consumer:
                 fanout.pause(row)
             self._settled = layers, self._asked(producer)
             return None
+        if choice.temporal != self.temporal:
+            self.limit_temporal(choice.temporal)
         self.reason = Reason.MUTED if producer.muted else choice.reason
         if choice.index is None:
             return None
@@ -221,7 +234,7 @@ class Consumer:
             if rtt < 0x80000000:
                 self.rtt_s = rtt / 65536
         if self.producer is not None:
-            self.selector.loss(self.loss_fraction, self.layer_count, now)
+            self.selector.loss(self.loss_fraction, self.layer_count, self.highest_temporal, now)
 
     def resend(self, sequences: tuple[int, ...], now: float) -> None:
         """Answer a NACK; what is not resent is counted with its reason."""

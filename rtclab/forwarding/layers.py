@@ -5,7 +5,8 @@ at least as high as the view. Loss caps it: above 10 % one layer less, then no s
 stayed below 2 % for ten seconds (the rule of libwebrtc's loss-based controller, RFC 8698 names the same
 bounds). So does the viewer's own estimate (draft-alvestrand-rmcat-remb): one layer less when it has said for
 three seconds that less comes through than it is sent. An estimate never raises the cap: of what a viewer is
-not sent, it knows nothing. A layer that its publisher does not send at the moment is never chosen.
+not sent, it knows nothing. Where there is no smaller layer the frame rate gives way, one temporal layer a
+step; on the way back it returns first. A layer that its publisher does not send is never chosen.
 """
 
 from __future__ import annotations
@@ -57,12 +58,14 @@ class Layer:
 class Choice:
     """The stream chosen (None: nothing can be sent) and the reason if it is not the best one.
 
-    With `pause` the viewer is sent nothing even of a stream that it has at the moment.
+    With `pause` the viewer is sent nothing even of a stream that it has at the moment. `temporal` is the
+    highest temporal layer to forward; None is all.
     """
 
     index: int | None
     reason: Reason | None
     pause: bool = False
+    temporal: int | None = None
 
 
 class LayerSelector:
@@ -72,54 +75,63 @@ class LayerSelector:
     ----------
     picked : str
         ``"auto"`` or a rid.
+    picked_temporal : int or None
+        The highest temporal layer that the viewer asks for; None for all.
     view_height : int or None
         Height of the view in device pixels; None while the client has not said.
     visible : bool
         Whether anybody can see the view.
     cap : int or None
         How many layers loss and bandwidth allow; None for all.
+    temporal_cap : int or None
+        The highest temporal layer that they allow of the smallest one; None for all.
     """
 
     def __init__(self) -> None:
         self.picked = "auto"
+        self.picked_temporal: int | None = None
         self.view_height: int | None = None
         self.visible = True
         self.cap: int | None = None
+        self.temporal_cap: int | None = None
         self._changed = -1e9
         self._good_since: float | None = None
         self._short_since: float | None = None
         self._cap_reason = Reason.LOSS
 
-    def loss(self, fraction: float, layers: int, now: float) -> None:
+    def loss(self, fraction: float, layers: int, temporal: int, now: float) -> None:
         """Take a loss report of the viewer.
 
         Parameters
         ----------
         fraction : float
             Fraction lost since the report before, 0..1.
-        layers : int
-            How many layers the track has.
+        layers, temporal : int
+            How many layers the track has; the highest temporal layer of the one that is sent.
         now : float
             Seconds.
         """
         if fraction > HIGH_LOSS:
             self._good_since = None
             if now - self._changed >= STEP_DOWN_S:
-                self._step_down(layers, Reason.LOSS, now)
+                self._step_down(layers, temporal, Reason.LOSS, now)
         elif fraction < LOW_LOSS:
             if self._good_since is None:
                 self._good_since = now
             calm = self._short_since is None or now - self._short_since > 2 * SHORT_S
-            if self.cap is not None and calm and now - max(self._good_since, self._changed) >= STEP_UP_S:
-                self.cap += 1
-                self._changed = now
-                if self.cap >= layers:
-                    self.cap = None
+            if calm and now - max(self._good_since, self._changed) >= STEP_UP_S:
+                self._step_up(layers, temporal, now)
         else:
             self._good_since = None
 
     def estimate(
-        self, estimate_bps: float, sent_bps: float, layers: int, now: float, patience_s: float = SHORT_S
+        self,
+        estimate_bps: float,
+        sent_bps: float,
+        layers: int,
+        temporal: int,
+        now: float,
+        patience_s: float = SHORT_S,
     ) -> None:
         """Take the viewer's estimate of what its path carries.
 
@@ -127,8 +139,8 @@ class LayerSelector:
         ----------
         estimate_bps, sent_bps : float
             What it estimates, and what it is sent of everything that the estimate is about.
-        layers : int
-            How many layers the track has.
+        layers, temporal : int
+            As for `loss`.
         now : float
             Seconds.
         patience_s : float
@@ -140,11 +152,24 @@ class LayerSelector:
             self._short_since = now
         elif now - self._short_since >= patience_s:
             self._short_since = now
-            self._step_down(layers, Reason.BANDWIDTH, now)
+            self._step_down(layers, temporal, Reason.BANDWIDTH, now)
 
-    def _step_down(self, layers: int, reason: Reason, now: float) -> None:
-        self.cap = max((layers if self.cap is None else self.cap) - 1, 1)
+    def _step_down(self, layers: int, temporal: int, reason: Reason, now: float) -> None:
+        cap = layers if self.cap is None else self.cap
+        if cap > 1:
+            self.cap = cap - 1
+        elif temporal:
+            self.temporal_cap = max((temporal if self.temporal_cap is None else self.temporal_cap) - 1, 0)
         self._cap_reason = reason
+        self._changed = now
+
+    def _step_up(self, layers: int, temporal: int, now: float) -> None:
+        if self.temporal_cap is not None:
+            self.temporal_cap = self.temporal_cap + 1 if self.temporal_cap + 1 < temporal else None
+        elif self.cap is not None:
+            self.cap = self.cap + 1 if self.cap + 1 < layers else None
+        else:
+            return
         self._changed = now
 
     def choose(self, layers: list[Layer]) -> Choice:
@@ -153,15 +178,10 @@ class LayerSelector:
         if not alive:
             return Choice(None, Reason.PUBLISHER_SENDS_NOTHING)
         if self.picked != "auto":
-            for layer in alive:
-                if layer.rid == self.picked:
-                    return Choice(layer.index, None if layer is alive[-1] else Reason.PICKED)
-            below = [layer.rid for layer in layers]
-            place = below.index(self.picked) if self.picked in below else len(layers)
-            lower = [layer for layer in layers[:place] if layer.alive]
-            return Choice((lower or alive)[-1 if lower else 0].index, Reason.LAYER_NOT_SENT)
+            return self._as_picked(layers, alive)
         if not self.visible:
-            return Choice(alive[0].index, Reason.HIDDEN if len(alive) > 1 else None)
+            reason = Reason.HIDDEN if len(alive) > 1 else None
+            return Choice(alive[0].index, reason, temporal=self._temporal)
         chosen = alive[-1]
         reason = None
         if self.view_height is not None:
@@ -172,4 +192,22 @@ class LayerSelector:
             allowed = alive[: self.cap]
             if chosen not in allowed:
                 chosen, reason = allowed[-1], self._cap_reason
-        return Choice(chosen.index, reason)
+        if self.temporal_cap is not None and reason is None:
+            reason = self._cap_reason
+        return Choice(chosen.index, reason, temporal=self._temporal)
+
+    def _as_picked(self, layers: list[Layer], alive: list[Layer]) -> Choice:
+        for layer in alive:
+            if layer.rid == self.picked:
+                reason = None if layer is alive[-1] else Reason.PICKED
+                return Choice(layer.index, reason, temporal=self.picked_temporal)
+        below = [layer.rid for layer in layers]
+        place = below.index(self.picked) if self.picked in below else len(layers)
+        lower = [layer for layer in layers[:place] if layer.alive]
+        chosen = (lower or alive)[-1 if lower else 0]
+        return Choice(chosen.index, Reason.LAYER_NOT_SENT, temporal=self.picked_temporal)
+
+    @property
+    def _temporal(self) -> int | None:
+        limits = (self.picked_temporal, self.temporal_cap)
+        return min((limit for limit in limits if limit is not None), default=None)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Hashable
+from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
 
@@ -95,11 +96,16 @@ class Mcu(Architecture):
         """The picture, and the sound of the others if they make any."""
         if self._video is None:
             return ()
-        sounds = [source.owner for source in self._sources.values() if source.producer.kind == "audio"]
-        if client_id not in self._audio and any(owner != client_id for owner in sounds):
+        shown, heard = (
+            frozenset(source.owner for source in self._sources.values() if source.producer.kind == kind)
+            for kind in ("video", "audio")
+        )
+        others = heard - {client_id}
+        if client_id not in self._audio and others:
             self._audio[client_id] = Mixed(self.stage.router, f"mix-audio-{client_id}", "audio", client_id)
         audio = self._audio.get(client_id)
-        return (self._video.output,) if audio is None else (self._video.output, audio.output)
+        video = replace(self._video.output, of=shown)
+        return (video,) if audio is None else (video, replace(audio.output, of=others))
 
     # -- who comes and goes -----------------------------------------------------------------------------
 

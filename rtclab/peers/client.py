@@ -210,7 +210,7 @@ class Client:
             try:
                 await asyncio.wait_for(self._changed.wait_for(lambda: found() is not None), timeout)
             except asyncio.TimeoutError:
-                others = sorted({track["participant"]["name"] for track in self._room.tracks.values()})
+                others = self._room.publishing
                 what = f"{kind} from {source!r}" if source else kind
                 hint = f"publishing now: {', '.join(others)}" if others else "nobody publishes anything"
                 message = f"{name!r} has published no {what} within {timeout:g} s; {hint}"

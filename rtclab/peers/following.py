@@ -40,22 +40,33 @@ class Situation:
         return not self.mixed and not any(is_mix(track) for track in self.tracks.values())
 
     def own(self, name: str, kind: str, source: str | None) -> Description | None:
-        """The first track of a participant, by name or id, of that kind and source (None: any)."""
+        """The first track of the participant called `name`, of that kind and source (None: any)."""
         for track in self.tracks.values():
-            of = track["participant"]
-            if name in (of["name"], of["id"]) and track["kind"] == kind and source in (None, track["source"]):
+            if (track["participant"]["name"], track["kind"]) == (name, kind) and source in (
+                None,
+                track["source"],
+            ):
                 return track
         return None
 
-    def mix(self, kind: str) -> Description | None:
-        """The mix of everybody's tracks of that kind."""
-        return next((t for t in self.tracks.values() if is_mix(t) and t["kind"] == kind), None)
+    def mix(self, name: str, kind: str) -> Description | None:
+        """The mix that has a participant's track of that kind in it, as far as is known."""
+        for track in self.tracks.values():
+            if is_mix(track) and track["kind"] == kind and name in track.get("of", [name]):
+                return track
+        return None
+
+    @property
+    def publishing(self) -> list[str]:
+        """Names of those who publish anything."""
+        named = (track.get("of", [track["participant"]["name"]]) for track in self.tracks.values())
+        return sorted({name for names in named for name in names})
 
     def serving(self, own: str | None, name: str, kind: str, source: str | None) -> Description | None:
         """The track that serves whoever watches the track `own`, or, while that is unknown, the first of a
         participant's; None if there is none now."""
         track = self.tracks.get(own) if own is not None else self.own(name, kind, source)
-        return track if track is not None else self.mix(kind)
+        return track if track is not None else self.mix(name, kind)
 
 
 def is_mix(track: Mapping[str, Any]) -> bool:

@@ -154,7 +154,7 @@ class Peer:
         Parameters
         ----------
         name : str
-            Name or id of the participant.
+            Name of the participant.
         kind : str
             ``"video"`` or ``"audio"``.
         source : str, optional

@@ -212,7 +212,7 @@ class SignalingServer:
             member.session.error(event.id, "unknown_layer", f"the track has no layer {event.rid!r}")
             return
         consumer.selector.picked = event.rid
-        consumer.limit_temporal(event.temporal)
+        consumer.selector.picked_temporal = event.temporal
         self.router.decide(consumer, self.clock())
         self._consumer_changed(consumer)
 

@@ -1,7 +1,7 @@
 """One client's signaling as a state machine without I/O: messages in, events and messages out.
 
 States: `new` (nothing joined), `joining` (the room has to `welcome` or refuse), `joined`, `lost` (the carrier
-is gone, the place is kept for 15 s) and `closed`. To resume, a client joins over a new carrier with its
+is gone, the place is kept for 12 s) and `closed`. To resume, a client joins over a new carrier with its
 token. The room, which finds the event `Resumed` in that new session, calls `resumed` and `welcome` on the old
 one and uses it from then on.
 
@@ -20,7 +20,7 @@ from typing import Any, Final, TypeAlias
 from ..errors import SignalingError
 from .messages import VERSION, request_id, validate
 
-LOST_FOR: Final = 15.0  # seconds that the place of a lost client is kept
+LOST_FOR: Final = 12.0  # seconds that the place of a lost client is kept; as long as its transport lasts
 MAX_OUTGOING: Final = 512  # messages; more only if the room stops taking them
 MAX_CONSUMERS: Final = 256  # tracks whose newest `consumer` message is kept while lost
 STATS_INTERVAL: Final = 0.5  # seconds; `stats` that come faster are ignored
@@ -421,7 +421,7 @@ class Session:
     # the carrier
 
     def lost(self, now: float) -> None:
-        """Learn that the carrier is gone: a joined client's place is kept for 15 s, any other closes."""
+        """Learn that the carrier is gone: a joined client's place is kept for 12 s, any other closes."""
         if self.state == "joined":
             self.state = "lost"
             self._lost_at = now

@@ -95,28 +95,27 @@ class Switching:
         return [self._describe(output) for output in outputs if output.listener in (None, member.id)]
 
     def _describe(self, output: Output) -> dict[str, Any]:
-        return self._publication(output.producer).describe(self.server.clock())
+        described = self._publication(output.producer).describe(self.server.clock())
+        if output.of is not None:
+            members = self.server.members
+            described["of"] = sorted(members[id].name for id in output.of if id in members)
+        return described
 
     # -- what to send -----------------------------------------------------------------------------------
 
     def _upstream_changed(self, producer: Producer) -> None:
+        """Tell the publisher of a track what to send of it."""
         client = self.router.publisher.get(producer.id)
         member = self.server.members.get(client.id) if client is not None else None
-        if member is None or producer.upstream is None:
+        if member is None:
             return
-        self.tell_encodings(member, producer)
-        self.server.flush(member)
-
-    def tell_encodings(self, member: Member, producer: Producer) -> None:
-        """Tell a publisher what to send of a track."""
         upstream = producer.upstream
-        if upstream is None:
-            return
         rids: list[str] | None = None
         if upstream.streams and len(upstream.streams) < len(producer.streams):
             rids = [str(producer.streams[index].rid) for index in sorted(upstream.streams)]
         reason = upstream.reason.value if upstream.reason is not None else None
         member.session.encodings(producer.id, rids, bool(upstream.streams), reason)
+        self.server.flush(member)
 
     # -- whom to connect to -----------------------------------------------------------------------------
 

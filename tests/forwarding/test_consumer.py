@@ -22,16 +22,19 @@ class Scene:
         self.consumer = Consumer("bob", "0", header(0), 0)
         self.consumer.attach(self.track, header(0))
 
-    def picture(self, rid: str | None, now: float, keyframe: bool = False) -> None:
-        picture(self.track, rid, self.sequence, now, keyframe)
+    def picture(self, rid: str | None, now: float, keyframe: bool = False, temporal: int = 0) -> None:
+        picture(self.track, rid, self.sequence, now, keyframe, temporal)
         self.sequence += 1
 
 
-def picture(track: Producer, rid: str | None, sequence: int, now: float, keyframe: bool) -> None:
+def picture(
+    track: Producer, rid: str | None, sequence: int, now: float, keyframe: bool, temporal: int = 0
+) -> None:
     stream = track.by_rid(rid)
     assert stream is not None
     height = HEIGHTS.get(rid or "", 360)
-    payload = vp8(b"x", sequence, keyframe=keyframe, size=(height * 16 // 9, height))
+    size = (height * 16 // 9, height)
+    payload = vp8(b"x", sequence, temporal_id=temporal, keyframe=keyframe, size=size)
     number = 1 if stream.reception.highest is None else stream.reception.highest + 1
     track.pending.append((stream, feed(stream, now, number, int(now * 90000), payload, True)))
     track.forward(now)
@@ -91,10 +94,29 @@ def test_an_unsupported_codec_stops_what_flows() -> None:
     consumer.supported = False
     assert consumer.decide(1.1) is None
     assert (consumer.flowing(), consumer.reason) == (False, Reason.CODEC_NOT_SUPPORTED)
+    assert consumer.wanted is None, "the layer need not be sent for who cannot play it"
     consumer.supported = True
     scene.picture(None, 1.2, keyframe=True)
     consumer.decide(1.3)
     assert consumer.flowing()
+
+
+def test_a_lossy_viewer_of_the_smallest_layer_gets_fewer_pictures() -> None:
+    scene = Scene(())
+    consumer = scene.consumer
+    scene.picture(None, 1.0, keyframe=True)
+    consumer.decide(1.0)
+    for number in range(4):
+        scene.picture(None, 1.1 + number / 10, temporal=number % 2)
+    assert (len(scene.outbox.take(0)), consumer.highest_temporal, consumer.settled(1.4)) == (5, 1, True)
+    consumer.report(block(loss=0.3), 0, 90000, 2.0)
+    assert not consumer.settled(2.0)
+    assert consumer.decide(2.0) is None
+    assert (consumer.temporal, consumer.reason) == (0, Reason.LOSS)
+    for number in range(4):
+        scene.picture(None, 2.1 + number / 10, temporal=number % 2)
+    assert len(scene.outbox.take(0)) == 2
+    assert consumer.settled(2.5)
 
 
 def test_it_keeps_its_numbers_from_track_to_track() -> None:

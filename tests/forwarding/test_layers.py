@@ -75,7 +75,7 @@ def test_loss_takes_a_layer_at_a_time_and_gives_it_back_slowly() -> None:
     seen = []
     now = 0.0
     for _ in range(8):  # reports come each second
-        selector.loss(0.2, 3, now)
+        selector.loss(0.2, 3, 0, now)
         seen.append(selector.choose(layers).index)
         now += 1
     assert seen == [1, 1, 0, 0, 0, 0, 0, 0]
@@ -83,7 +83,7 @@ def test_loss_takes_a_layer_at_a_time_and_gives_it_back_slowly() -> None:
     times = []
     while selector.choose(layers).index != 2 and now < 100:
         before = selector.choose(layers).index
-        selector.loss(0.0, 3, now)
+        selector.loss(0.0, 3, 0, now)
         if selector.choose(layers).index != before:
             times.append(now)
         now += 1
@@ -95,9 +95,9 @@ def test_loss_takes_a_layer_at_a_time_and_gives_it_back_slowly() -> None:
 
 def test_some_loss_in_between_starts_the_wait_again() -> None:
     selector = LayerSelector()
-    selector.loss(0.5, 2, 0.0)
+    selector.loss(0.5, 2, 0, 0.0)
     for now in range(1, 60):
-        selector.loss(0.05 if now % 9 == 0 else 0.0, 2, now)
+        selector.loss(0.05 if now % 9 == 0 else 0.0, 2, 0, now)
     assert selector.choose([Q, H]) == Choice(0, Reason.LOSS)
 
 
@@ -105,27 +105,71 @@ def test_an_estimate_below_what_is_sent_takes_a_layer_when_it_lasts() -> None:
     selector = LayerSelector()
     layers = [Q, H, F]
     for now in range(3):  # a call begins with low estimates
-        selector.estimate(300_000, 1_000_000, 3, float(now))
-    selector.estimate(1_500_000, 1_000_000, 3, 3.0)
+        selector.estimate(300_000, 1_000_000, 3, 0, float(now))
+    selector.estimate(1_500_000, 1_000_000, 3, 0, 3.0)
     assert selector.choose(layers) == Choice(2, None)
     for now in range(4, 8):
-        selector.estimate(700_000, 1_000_000, 3, float(now))
-        selector.loss(0.0, 3, float(now))
+        selector.estimate(700_000, 1_000_000, 3, 0, float(now))
+        selector.loss(0.0, 3, 0, float(now))
     assert selector.choose(layers) == Choice(1, Reason.BANDWIDTH)
     for now in range(8, 8 + int(STEP_UP_S) + 1):
-        selector.estimate(500_000, 400_000, 3, float(now))
-        selector.loss(0.0, 3, float(now))
+        selector.estimate(500_000, 400_000, 3, 0, float(now))
+        selector.loss(0.0, 3, 0, float(now))
     assert selector.choose(layers) == Choice(2, None)
 
 
 def test_an_estimate_that_is_no_longer_given_does_not_count() -> None:
     selector = LayerSelector()
     for now in range(4):
-        selector.estimate(100_000, 1_000_000, 2, float(now))
+        selector.estimate(100_000, 1_000_000, 2, 0, float(now))
     assert selector.choose([Q, H]) == Choice(0, Reason.BANDWIDTH)
     for now in range(4, 30):
-        selector.loss(0.0, 2, float(now))
+        selector.loss(0.0, 2, 0, float(now))
     assert selector.choose([Q, H]) == Choice(1, None)
+
+
+def test_the_frame_rate_gives_way_last_and_returns_first() -> None:
+    selector = LayerSelector()
+    layers = [Q, H]
+
+    def seen() -> tuple[int | None, int | None]:
+        choice = selector.choose(layers)
+        return choice.index, choice.temporal
+
+    steps = [seen()]
+    now = 0.0
+    for _ in range(40):  # a report and an estimate come each second
+        selector.estimate(100_000, 1_000_000, 2, 2, now)
+        steps += [seen()] if seen() != steps[-1] else []
+        now += 1
+    assert steps == [(1, None), (0, None), (0, 1), (0, 0)]
+    assert selector.choose(layers).reason is Reason.BANDWIDTH
+    steps.clear()
+    for _ in range(60):
+        selector.estimate(1_000_000, 500_000, 2, 2, now)
+        selector.loss(0.0, 2, 2, now)
+        steps += [seen()] if seen() != (steps or [(0, 0)])[-1] else []
+        now += 1
+    assert steps == [(0, 1), (0, None), (1, None)]
+    assert selector.choose(layers) == Choice(1, None)
+
+
+def test_temporal_layers_give_way_to_loss_where_there_is_but_one_layer() -> None:
+    selector = LayerSelector()
+    selector.loss(0.3, 1, 2, 0.0)
+    assert selector.choose([F]) == Choice(2, Reason.LOSS, temporal=1)
+
+
+@pytest.mark.parametrize(("asked", "auto", "picked"), [(None, 1, None), (0, 0, 0), (2, 1, 2)])
+def test_who_asks_for_fewer_temporal_layers_gets_no_more(
+    asked: int | None, auto: int, picked: int | None
+) -> None:
+    selector = LayerSelector()
+    selector.picked_temporal = asked
+    selector.loss(0.3, 1, 2, 0.0)
+    assert selector.choose([F]).temporal == auto
+    selector.picked = "f"
+    assert selector.choose([F]).temporal == picked, "who picks a layer has it whole"
 
 
 @given(
@@ -141,7 +185,7 @@ def test_never_a_layer_that_is_not_sent(
     selector = LayerSelector()
     selector.picked, selector.view_height, selector.visible = picked, height, visible
     for second, loss in enumerate(losses):
-        selector.loss(loss, len(sizes), second * 3.0)
+        selector.loss(loss, len(sizes), 0, second * 3.0)
     layers = [Layer(index, str(index), size, alive) for index, (alive, size) in enumerate(sizes)]
     choice = selector.choose(layers)
     alive = [layer.index for layer in layers if layer.alive]

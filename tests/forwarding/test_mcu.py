@@ -104,6 +104,7 @@ def test_everyone_is_listed_one_picture_and_the_sound_of_others(theatre: Theatre
     video, audio = theatre.mcu.lists("ben")
     assert (video.listener, audio.id, audio.listener) == (None, "mix-audio-ben", "ben")
     assert theatre.mcu.lists("ben") == (video, audio)
+    assert (video.of, audio.of) == (frozenset(["ann"]), frozenset(["ann"]))
     theatre.until(lambda: theatre.changes)
     theatre.router.remove_client("ben", 1.0)
     assert set(theatre.router.outputs) == {"mix-video"}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -15,6 +14,7 @@ from rtclab.engine import Engine
 from rtclab.errors import Closed, NegotiationError, SignalingError, SourceError, Timeout
 from rtclab.measure import read_frame_code
 from rtclab.peers import Peer, TestPattern
+from waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -49,13 +49,6 @@ def join(engine: Engine, room: AnsweringRoom) -> Iterator[Callable[[str], Peer]]
 
 def small(stream: int | None = None, label: str | None = None, sound: bool = True) -> TestPattern:
     return TestPattern(320, 180, 20, stream=stream, label=label, sound=sound)
-
-
-def until(condition: Callable[[], bool], what: str, timeout: float = 10) -> None:
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.01)
 
 
 def test_frames_and_sound_arrive(join, room):

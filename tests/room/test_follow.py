@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -13,6 +13,7 @@ from rtclab.engine import Engine
 from rtclab.errors import Closed
 from rtclab.measure import read_frame_code
 from rtclab.peers.sinks import GAP_S
+from waiting import until
 
 WAYS = {"mesh": "direct", "relay": "room", "sfu": "room", "mcu": "mix"}
 TOUR = ("mesh", "mcu", "sfu", "relay", "mcu", "mesh", "sfu", "mesh", "relay")
@@ -26,13 +27,6 @@ def room() -> Iterator[rtclab.Room]:
 
 def small(stream: int | None = None, sound: bool = True) -> rtclab.TestPattern:
     return rtclab.TestPattern(160, 90, fps=10, stream=stream, sound=sound)
-
-
-def until(condition: Callable[[], bool], what: str, timeout: float = 15) -> None:
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
 
 
 def flows(track: rtclab.RemoteTrack, architecture: str) -> None:

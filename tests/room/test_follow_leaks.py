@@ -8,7 +8,6 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable
 
 import pytest
 from aiortc import RTCPeerConnection
@@ -22,6 +21,7 @@ from rtclab.forwarding.producer import Producer
 from rtclab.peers.link import Link
 from rtclab.peers.outlets import Outlet, Spread
 from rtclab.transport.transport import Transport
+from waiting import until
 
 SWITCHES = 50
 KINDS = (Transport, Client, Consumer, Producer, RTCPeerConnection, RemoteTrack, Link, Outlet, Spread)
@@ -43,15 +43,6 @@ def kept() -> dict[str, int]:
     }
 
 
-def until(condition: Callable[[], bool], timeout: float) -> bool:
-    deadline = time.monotonic() + timeout
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.1)
-    return True
-
-
 @pytest.mark.timeout(300)
 def test_fifty_live_switches_leave_nothing_behind() -> None:
     names = ["mesh", "relay", "sfu", "mcu"]
@@ -69,12 +60,12 @@ def test_fifty_live_switches_leave_nothing_behind() -> None:
             moved = [
                 lambda t=t, mark=mark: t.received > mark + 3 for t, mark in zip(tracks, marks, strict=True)
             ]
-            assert until(lambda: all(one() for one in moved), 20), [track for track in tracks if track.ended]
+            until(lambda: all(one() for one in moved), lambda: [track for track in tracks if track.ended])
 
         for name in (*names, "sfu"):  # caches and thread pools fill
             room.architecture = name
             flow()
-        assert until(lambda: kept()["Link"] <= idle, 20), (idle, kept())
+        until(lambda: kept()["Link"] <= idle, lambda: (idle, kept()))
         before = kept()
         for _ in range(SWITCHES):
             room.architecture = generator.choice([name for name in names if name != room.architecture])
@@ -84,9 +75,6 @@ def test_fifty_live_switches_leave_nothing_behind() -> None:
                 time.sleep(generator.random() * 0.2)  # the next one comes before this one is through
         room.architecture = "sfu"
         flow()
-        assert until(lambda: all(now <= before[what] + 1 for what, now in kept().items()), 20), (
-            before,
-            kept(),
-        )
+        until(lambda: all(now <= before[what] + 1 for what, now in kept().items()), lambda: (before, kept()))
         assert not any(track.ended for track in tracks)
         assert len(room.participants) == 3

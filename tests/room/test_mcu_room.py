@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 import rtclab
 from mixing_rig import strength
+from rtclab.errors import Timeout
 from rtclab.forwarding.mcu import Mcu
 from rtclab.measure import FrameCode, read_frame_code
 from rtclab.mixing.layouts import Rect
@@ -238,3 +239,11 @@ def test_a_room_becomes_a_mixer_and_an_sfu_again(room: rtclab.Room) -> None:
     while any(one.is_alive() for one in mixers):
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def test_who_is_not_in_the_mix_cannot_be_watched_there(room: rtclab.Room) -> None:
+    ann, ben = room.join("ann"), room.join("ben")
+    ann.publish(pattern(1))
+    ben.watch("ann", timeout=30)
+    with pytest.raises(Timeout, match=r"'nobody' has published no video .* publishing now: ann"):
+        ben.watch("nobody", timeout=0.2)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
 import rtclab
 from room_tools import readable_numbers
+from waiting import until
 
 
 @pytest.fixture
@@ -19,13 +19,6 @@ def room() -> Iterator[rtclab.Room]:
 
 def tiny(sound: bool = False) -> rtclab.TestPattern:
     return rtclab.TestPattern(160, 90, fps=5, sound=sound)
-
-
-def until(condition: Callable[[], bool], what: str, timeout: float = 30) -> None:
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)
 
 
 def connected(peer: rtclab.Peer) -> set[str]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -13,17 +11,11 @@ import pytest
 
 import rtclab
 from http_tools import serving
+from waiting import until
 
 ARCHITECTURES = ("mesh", "relay", "sfu", "mcu")
 GONE_WITHIN_S = 15
 SCRIPT = Path(__file__).parents[1] / "remote_peer.py"
-
-
-def until(condition: Callable[[], bool], what: str, timeout: float) -> None:
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)
 
 
 class Scene:
@@ -53,8 +45,8 @@ class Scene:
             until(lambda track=track, before=before: track.received > before + 3, f"no {track}", 30)  # type: ignore[misc]
 
     def gone(self) -> bool:
-        """Whether nothing is left of what mallory published."""
-        if any(track.participant == "mallory" for track in self.room.tracks):
+        """Whether nothing is left of mallory."""
+        if any(participant.name == "mallory" for participant in self.room.participants):
             return False
         if self.architecture == "mcu":  # the mix goes on without it
             return not self.goes.ended

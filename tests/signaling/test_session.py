@@ -223,8 +223,8 @@ def test_a_lost_place_is_kept_for_a_while() -> None:
     session = joined()
     session.lost(10.0)
     assert session.state == "lost"
-    assert not session.expired(24.9)
-    assert session.expired(25.0)
+    assert not session.expired(21.9)
+    assert session.expired(22.0)
     assert session.receive({"type": "ping", "id": 1}, 11.0) == []
     assert session.take() == []
 
@@ -233,7 +233,7 @@ def test_losing_twice_does_not_prolong_it() -> None:
     session = joined()
     session.lost(10.0)
     session.lost(20.0)
-    assert session.expired(25.0)
+    assert session.expired(22.0)
 
 
 def test_a_client_that_never_joined_leaves_nothing() -> None:

@@ -139,6 +139,19 @@ def test_simulcast_layers_are_one_track(plain: Page) -> None:
     assert len(flat) < 64
 
 
+def test_the_picture_is_the_largest_layer_that_is_sent(plain: Page) -> None:
+    row = call(
+        plain,
+        "stats.js",
+        STATS
+        + """const idle = report(2000, 190, 175000, 10);
+        Object.assign(idle.get("f"), { active: false, framesPerSecond: 0 });
+        const { width, fps, active, layers } = m.summarise(idle, slots, first).rows.get("t2");
+        return [width, fps, active, layers.map((layer) => layer.active)];""",
+    )
+    assert row == [320, 30, True, [False, True]]
+
+
 def test_phases_count_without_the_wait_for_others(plain: Page) -> None:
     steps = call(
         plain,

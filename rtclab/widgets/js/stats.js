@@ -112,7 +112,7 @@ function outboundRow(item, before, remote) {
   };
 }
 
-/** Simulcast layers are one track: rates add up, the picture is the largest one. @param {Row} row @param {Row} other */
+/** Simulcast layers are one track: rates add up, the picture is the largest one that is sent. @param {Row} row @param {Row} other */
 function mergeLayer(row, other) {
   const layers = [...row.layers, ...other.layers];
   for (const name of ["bitrate_bps", "bytes", "header_bytes", "packets", "nacks", "plis", "keyframes"]) {
@@ -120,8 +120,9 @@ function mergeLayer(row, other) {
   }
   other.frames = Math.max(row.frames, other.frames);
   other.loss = row.loss === null ? other.loss : Math.max(row.loss, other.loss ?? 0);
-  const larger = (other.width ?? 0) >= (row.width ?? 0);
-  for (const name of ["width", "height", "fps", "limited", "rid"]) if (!larger) other[name] = row[name];
+  const size = (/** @type {Row} */ one) => (one.active ? (one.width ?? 0) : -1);
+  const larger = size(other) >= size(row);
+  for (const name of ["width", "height", "fps", "limited", "rid", "active"]) if (!larger) other[name] = row[name];
   Object.assign(row, other, { layers: layers.sort((a, b) => "fhq".indexOf(a.rid) - "fhq".indexOf(b.rid)) });
 }
 
