@@ -9,6 +9,7 @@ the picture, which then costs as many bits as that of a real camera.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -168,8 +169,8 @@ class Shown:
     size: tuple[int, int]
 
     def percentile(self, share: float) -> float:
-        """Latency that this share (0 to 100) of the frames stays below."""
-        return float(np.percentile(self.latency_s, share))
+        """Latency that this share (0 to 100) of the frames stays below; infinite if none was shown."""
+        return float(np.percentile(self.latency_s, share)) if len(self.latency_s) else math.inf
 
 
 def watch(video: Locator, seconds: float) -> Shown:

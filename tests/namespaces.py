@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import ipaddress
+import itertools
 import os
 import shutil
 import signal
@@ -23,6 +24,7 @@ from rtclab import apt
 
 CLONE_NEWNET = 0x40000000
 RANGE = ipaddress.ip_network("198.18.0.0/15")  # RFC 2544: for tests, routed nowhere
+_numbers = itertools.count()
 
 
 class Namespace:
@@ -36,8 +38,9 @@ class Namespace:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._cable = f"rl{os.getpid()}"
-        first = RANGE[4 * os.getpid() % RANGE.num_addresses]  # of a /30 of this process
+        number = next(_numbers)
+        self._cable = f"rl{os.getpid()}-{number}"
+        first = RANGE[4 * (8 * os.getpid() + number) % RANGE.num_addresses]  # of a /30 of its own
         outside, self.address = str(first + 1), str(first + 2)
         self._ip = ip_program()
         inner = f"{self._cable}i"

@@ -1,11 +1,13 @@
-"""On a real JupyterHub, the kernel behind its proxy: media take UDP where it passes."""
+"""On a real JupyterHub, where only HTTP and WebSocket reach the kernel: the quickstart works and says how."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import pytest
-from playwright.sync_api import Locator, expect
+from playwright.sync_api import Locator, Page, expect
 
 from browser_tools import KEEP_CONNECTIONS, tile, wait_for
 from coded_camera import CODED_CAMERA, watch
@@ -16,7 +18,16 @@ Open = Callable[["str | Sequence[str]", str], Notebook]
 
 LIVE = 30_000  # ms to wait at most for media on a busy machine
 ROOM, PUBLISHER, VIEWER = 0, 1, 2
+SLOW_BPS, SLOW_DELAY_S = 500_000, 0.1
+SLOW_BYTES = 500_000  # 4 s of it, both ways
+
 CELLS = ("import rtclab; room = rtclab.Room()", "room.publisher('you')", "room.viewer()")
+BUSY = (
+    "import rtclab; room = rtclab.Room(); alice = room.join('alice')\n"
+    "alice.publish(rtclab.TestPattern(320, 180, fps=15))",
+    "import pathlib, time\ndisplay(room.viewer())\n"
+    "while not pathlib.Path('seen').exists():\n    time.sleep(0.1)",
+)
 
 
 def start(notebook: Notebook) -> Locator:
@@ -38,6 +49,49 @@ def moves(video: Locator, frames: int) -> None:
     )
 
 
+def until(page: Page, condition: Callable[[], bool], what: str) -> None:
+    """Wait until it is so."""
+    deadline = time.monotonic() + LIVE / 1000
+    while not condition():
+        assert time.monotonic() < deadline, what
+        page.wait_for_timeout(100)
+
+
+def carried(hub: Hub) -> int:
+    """Bytes that have passed the line, both ways."""
+    return hub.line.up.carried + hub.line.down.carried
+
+
+def rich(page: Page) -> None:
+    """Give the camera the detail of a real one."""
+    page.evaluate("rtclabCoded.rich = true")
+
+
+@pytest.mark.timeout(240)
+def test_the_quickstart_works_without_udp_and_on_a_slow_line(hub: Hub, hub_page: Open) -> None:
+    notebook = hub_page("00_quickstart.ipynb", CODED_CAMERA)
+    for cell in (ROOM, PUBLISHER, VIEWER):
+        notebook.run(cell)
+    own = start(notebook)
+    rich(notebook.page)
+    for cell in (PUBLISHER, VIEWER):
+        expect(notebook.outputs(cell)).to_contain_text("Signaling: Jupyter server")
+        expect(notebook.outputs(cell)).to_contain_text("WebSocket")
+        expect(notebook.outputs(cell)).to_contain_text("UDP did not get through")
+    until(notebook.page, lambda: watch(own, 1).size == (640, 480), "the whole picture does not come")
+    moves(own, 20)
+    numbers = watch(own, 1).numbers
+    assert all(later >= earlier for earlier, later in pairwise(numbers))
+
+    hub.line.shape(SLOW_BPS, SLOW_DELAY_S)
+    goal = carried(hub) + SLOW_BYTES
+    until(notebook.page, lambda: carried(hub) > goal, "nothing comes by the slow line")
+    now = notebook.page.evaluate("Math.max(...Object.keys(rtclabCoded.drawn))")
+    until(notebook.page, lambda: max(watch(own, 1).numbers, default=0) > now, "the slow line stays behind")
+    hub.line.shape(None)
+    moves(own, 20)
+
+
 @pytest.mark.timeout(240)
 def test_where_udp_passes_webrtc_is_used(hub: Hub, hub_page: Open) -> None:
     hub.allow_udp(True)
@@ -50,3 +104,16 @@ def test_where_udp_passes_webrtc_is_used(hub: Hub, hub_page: Open) -> None:
     assert watch(own, 1).numbers
     for cell in (PUBLISHER, VIEWER):
         expect(notebook.outputs(cell)).not_to_contain_text("WebSocket:")
+
+
+@pytest.mark.timeout(240)
+def test_a_viewer_comes_while_a_cell_is_busy(hub: Hub, hub_page: Open) -> None:
+    notebook = hub_page(BUSY, "")
+    notebook.run(0)
+    notebook.start(1)
+    alice = notebook.outputs(1).locator("[data-participant=alice] video")
+    expect(alice).to_be_visible(timeout=LIVE)
+    moves(alice, 10)
+    expect(notebook.outputs(1)).to_contain_text("Signaling: Jupyter server")
+    (hub.server.folder / "seen").touch()
+    notebook.finish(1)
