@@ -75,6 +75,11 @@ def test_the_first_source_serves_until_one_is_nominated() -> None:
     assert ice.selected == A
 
 
+def _altered(data: bytes) -> bytes:
+    """The same but for one bit of the last byte."""
+    return data[:-1] + bytes([data[-1] ^ 1])
+
+
 def test_refused_checks_choose_nothing() -> None:
     def code(data: bytes, ice: IceLite) -> int | None:
         answer = ice.receive(data, A, 1.0)
@@ -96,7 +101,7 @@ def test_refused_checks_choose_nothing() -> None:
         (unprinted, None, Drop.BAD_STUN),
         (bytes(response), None, Drop.BAD_STUN),
         (check()[:-1], None, Drop.BAD_STUN),
-        (check()[:-1] + b"x", None, Drop.BAD_STUN),
+        (_altered(check()), None, Drop.BAD_STUN),
         (b"", None, Drop.BAD_STUN),
     ]
     for data, expected, reason in cases:
