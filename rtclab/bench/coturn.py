@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RtclabError
-from .processes import Process
+from .processes import Process, find_program
 
 HOST = "127.0.0.1"
 REALM = "rtclab"
@@ -27,17 +27,8 @@ INSTALL = (
 
 
 def find_coturn() -> str:
-    """Path of the program.
-
-    Raises
-    ------
-    rtclab.errors.RtclabError
-        It is not installed; the message says how to.
-    """
-    program = shutil.which("turnserver")
-    if program is None:
-        raise RtclabError(INSTALL)
-    return program
+    """Path of the program; raises `rtclab.errors.RtclabError` that says how to install it."""
+    return find_program("turnserver", INSTALL)
 
 
 class Coturn(Process):

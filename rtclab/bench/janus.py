@@ -21,7 +21,7 @@ from typing import Any
 
 from ..errors import RtclabError
 from .offers import Local, Remote, Sending, describe, read
-from .processes import Process
+from .processes import Process, find_program
 
 ROOM = 1234
 START_S = 15.0
@@ -36,17 +36,8 @@ TUNED_LOOPS = 2
 
 
 def find_janus() -> str:
-    """Path of the program.
-
-    Raises
-    ------
-    rtclab.errors.RtclabError
-        It is not installed; the message says how to.
-    """
-    program = shutil.which("janus")
-    if program is None:
-        raise RtclabError(INSTALL)
-    return program
+    """Path of the program; raises `rtclab.errors.RtclabError` that says how to install it."""
+    return find_program("janus", INSTALL)
 
 
 def write_config(folder: Path, port: int, *, tuned: bool) -> None:

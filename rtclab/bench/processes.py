@@ -14,6 +14,7 @@ import ctypes
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -39,6 +40,20 @@ def check_platform() -> None:
     """
     if sys.platform != "linux":
         raise RtclabError("rtclab bench runs on Linux only: it reads the clocks of other processes")
+
+
+def find_program(name: str, advice: str) -> str:
+    """Path of a program.
+
+    Raises
+    ------
+    rtclab.errors.RtclabError
+        With `advice`: it is not installed.
+    """
+    program = shutil.which(name)
+    if program is None:
+        raise RtclabError(advice)
+    return program
 
 
 def cores() -> tuple[int | None, int | None]:
