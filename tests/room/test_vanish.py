@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from waiting import until
 
 ARCHITECTURES = ("mesh", "relay", "sfu", "mcu")
 GONE_WITHIN_S = 15
+SHORT_S = 2  # a gap that a busy machine may make
 SCRIPT = Path(__file__).parents[1] / "remote_peer.py"
 
 
@@ -60,6 +62,7 @@ def test_a_killed_process_vanishes_from_every_architecture() -> None:
         scenes = [Scene(stack, name) for name in ARCHITECTURES]
         for scene in scenes:
             scene.ready()
+        killed = time.monotonic()
         for scene in scenes:
             scene.process.kill()
         marks = [scene.stays.received for scene in scenes]
@@ -68,4 +71,4 @@ def test_a_killed_process_vanishes_from_every_architecture() -> None:
         for scene, mark in zip(scenes, marks, strict=True):
             assert scene.stays.received > mark + 20
             assert not scene.stays.ended
-            assert not scene.stays.gaps or scene.stays.gaps[-1].reason is None
+            assert all(gap.seconds < SHORT_S for gap in scene.stays.gaps if gap.start_s > killed)
