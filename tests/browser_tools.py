@@ -35,6 +35,13 @@ for (const name of ["getUserMedia", "getDisplayMedia"]) {
 }
 """
 
+# What sticks out of the page to the left or to the right.
+OVERFLOW = """() => [...document.querySelectorAll("body *")].filter((element) => {
+  if (!element.offsetParent || element.closest("svg")) return false;
+  const { left, right } = element.getBoundingClientRect();
+  return left < -0.5 || right > innerWidth + 0.5;
+}).map((element) => `${element.tagName} ${element.className}`)"""
+
 # A camera that leaves a shared machine time for everything else.
 SMALL_CAPTURE = """
 {

@@ -10,11 +10,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
-import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Error, Page, sync_playwright
 from xdist.scheduler import LoadScopeScheduling
 
+from http_tools import answering
 from jupyterlab_driver import LabServer, Notebook, start_lab, stop_lab
 from rtclab import apt
 from rtclab.bench.coturn import Coturn
@@ -147,13 +147,17 @@ class _BlankPage(BaseHTTPRequestHandler):
 @pytest.fixture(scope="session")
 def blank_url() -> Iterator[str]:
     """Address of an empty page on this machine: a secure context, so that it may use the camera."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _BlankPage)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with answering(_BlankPage) as address:
+        yield f"http://{address}/"
+
+
+@pytest.fixture
+def tabs() -> Iterator[list[Page]]:
+    """Pages that a test has opened; they are closed after it."""
+    pages: list[Page] = []
+    yield pages
+    for page in pages:
+        page.context.close()
 
 
 @pytest.fixture

@@ -6,8 +6,10 @@ import contextlib
 import http.client
 import json
 import re
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from email.message import Message
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -61,6 +63,18 @@ def ask(
         return Reply(reply.status, reply.headers, reply.read().decode())
     finally:
         connection.close()
+
+
+@contextlib.contextmanager
+def answering(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """A server of requests, on a thread of its own; host and port."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    yield f"127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
 
 
 @contextlib.contextmanager

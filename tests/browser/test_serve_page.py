@@ -9,19 +9,13 @@ import pytest
 from playwright.sync_api import ConsoleMessage, Page, expect
 
 import rtclab
-from browser_tools import grab
+from browser_tools import OVERFLOW, grab
 from http_tools import serving
 from room_tools import frame_numbers
 from rtclab.serve import RoomServer
 
 LIVE = 20_000  # ms to wait at most for media on a busy machine
 TOKEN = "only-for-tests"
-
-OVERFLOW = """() => [...document.querySelectorAll("body *")].filter((element) => {
-  if (!element.offsetParent || element.closest("svg")) return false;
-  const { left, right } = element.getBoundingClientRect();
-  return left < -0.5 || right > innerWidth + 0.5;
-}).map((element) => `${element.tagName} ${element.className}`)"""
 
 
 @pytest.fixture

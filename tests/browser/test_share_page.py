@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 import rtclab
-from browser_tools import grab
+from browser_tools import OVERFLOW, grab
 
 LIVE = 20_000  # ms to wait at most for media on a busy machine
 HERE = "127.0.0.1:0"
@@ -19,12 +19,6 @@ INSECURE = """
 Object.defineProperty(window, "isSecureContext", { get: () => false });
 delete Navigator.prototype.mediaDevices;
 """
-
-OVERFLOW = """() => [...document.querySelectorAll("body *")].filter((element) => {
-  if (!element.offsetParent || element.closest("svg")) return false;
-  const { left, right } = element.getBoundingClientRect();
-  return left < -0.5 || right > innerWidth + 0.5;
-}).map((element) => `${element.tagName} ${element.className}`)"""
 
 
 @pytest.fixture

@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable, Iterator
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
 
 import rtclab
+from http_tools import wait_until
 from room_tools import frame_number, frame_numbers
 from rtclab.engine import get_engine
 from rtclab.rtp.drops import Drop
 from rtclab.transport.tunnel_format import Ack, Frame, parse
 from tunnel_rig import Camera, PictureDecoder, PictureEncoder, TunnelPage
-
-
-def wait_until(found: Callable[[], bool]) -> None:
-    """Look between two steps of the engine until something is so."""
-
-    async def look() -> bool:
-        return found()
-
-    for _ in range(500):
-        if get_engine().run(look()):
-            return
-        time.sleep(0.01)
-    raise AssertionError("it did not become so")
 
 
 @pytest.fixture
@@ -134,7 +122,7 @@ def test_a_publisher_moves_to_the_tunnel_and_back(room: rtclab.Room) -> None:
             if sum(one >= 40_000 for one in shown) >= 10:
                 break
     assert max(shown) >= 40_009
-    assert alice.member.client.drops[Drop.OTHER_WAY] > 0
+    wait_until(lambda: alice.member.client.drops[Drop.OTHER_WAY] > 0)
     alice.tunnel(False)
     for _ in range(200):
         if frame_number(video) < 40_000:
@@ -149,13 +137,26 @@ def page(room: rtclab.Room, name: str) -> TunnelPage:
     return page
 
 
-def test_the_end_of_udp_does_no_harm_while_the_tunnel_is_open(room: rtclab.Room) -> None:
+@contextlib.contextmanager
+def call(
+    room: rtclab.Room, watched: str = "alice"
+) -> Iterator[tuple[TunnelPage, TunnelPage, dict[str, Any], str]]:
+    """Alice publishes and bob watches, both through tunnels: the pages, her track, and bob's m-line."""
     alice, bob = page(room, "alice"), page(room, "bob")
     for one in (alice, bob):
         one.open()
-    mid, _ = alice.publish()
+    mid, published = alice.publish()
     with Camera(alice, mid):
-        watched = bob.watch(bob.track_of("alice"))
+        yield alice, bob, published, bob.watch(bob.track_of(watched))
+
+
+def undamaged(frames: Sequence[Frame]) -> bool:
+    """Whether every frame can be decoded and read."""
+    return -1 not in PictureDecoder("VP8").numbers(*(frame.payload for frame in frames))
+
+
+def test_the_end_of_udp_does_no_harm_while_the_tunnel_is_open(room: rtclab.Room) -> None:
+    with call(room) as (alice, bob, _, watched):
         bob.until(lambda: bob.frames[watched])
 
         states: list[str] = []
@@ -175,16 +176,11 @@ def test_the_end_of_udp_does_no_harm_while_the_tunnel_is_open(room: rtclab.Room)
         assert {one.state for one in room.participants} == {"connected"}
         assert alice.offer()["type"] == "answer"  # with a transport of its own again
         bob.until(lambda: len(bob.frames[watched]) > shown + 20)
-    assert -1 not in PictureDecoder("VP8").numbers(*(frame.payload for frame in bob.frames[watched]))
+    assert undamaged(bob.frames[watched])
 
 
 def test_a_lost_carrier_is_resumed_and_the_tunnel_opened_again(room: rtclab.Room) -> None:
-    alice, bob = page(room, "alice"), page(room, "bob")
-    for one in (alice, bob):
-        one.open()
-    mid, _ = alice.publish()
-    with Camera(alice, mid):
-        watched = bob.watch(bob.track_of("alice"))
+    with call(room) as (_, bob, _, watched):
         bob.until(lambda: len(bob.frames[watched]) > 5)
         bob.lose()
         bob.connect()
@@ -196,33 +192,23 @@ def test_a_lost_carrier_is_resumed_and_the_tunnel_opened_again(room: rtclab.Room
     frames = bob.frames[watched]
     assert frames[0].keyframe
     assert [frame.number for frame in frames] == list(range(1, len(frames) + 1))
-    assert -1 not in PictureDecoder("VP8").numbers(*(frame.payload for frame in frames))
+    assert undamaged(frames)
 
 
 def test_a_new_peer_connection_keeps_what_goes_through_the_tunnel(room: rtclab.Room) -> None:
-    alice, bob = page(room, "alice"), page(room, "bob")
-    for one in (alice, bob):
-        one.open()
-    mid, answered = alice.publish()
-    with Camera(alice, mid):
-        watched = bob.watch(bob.track_of("alice"))
+    with call(room) as (alice, bob, published, watched):
         bob.until(lambda: bob.frames[watched])
         for one in (alice, bob):
             one.fingerprint = "C4"
             assert one.offer()["type"] == "answer"
-        assert participant(room, "alice").tracks[0].id == answered["track"]
+        assert participant(room, "alice").tracks[0].id == published["track"]
         shown = len(bob.frames[watched])
         bob.until(lambda: len(bob.frames[watched]) > shown + 10)
-    assert -1 not in PictureDecoder("VP8").numbers(*(frame.payload for frame in bob.frames[watched]))
+    assert undamaged(bob.frames[watched])
 
 
 def test_a_mesh_leaves_the_tunnel_alone_and_it_goes_on_afterwards(room: rtclab.Room) -> None:
-    alice, bob = page(room, "alice"), page(room, "bob")
-    for one in (alice, bob):
-        one.open()
-    mid, _ = alice.publish()
-    with Camera(alice, mid):
-        watched = bob.watch(bob.track_of("alice"))
+    with call(room) as (_, bob, _, watched):
         bob.until(lambda: bob.frames[watched])
         room.architecture = "mesh"
         peers = bob.until(lambda: [m for m in bob.messages if m["type"] == "architecture"])[-1]["peers"]
@@ -232,17 +218,12 @@ def test_a_mesh_leaves_the_tunnel_alone_and_it_goes_on_afterwards(room: rtclab.R
         room.architecture = "relay"
         shown = len(bob.frames[watched])
         bob.until(lambda: len(bob.frames[watched]) > shown + 5)
-    assert -1 not in PictureDecoder("VP8").numbers(*(frame.payload for frame in bob.frames[watched]))
+    assert undamaged(bob.frames[watched])
 
 
 def test_the_mix_goes_through_the_tunnel(room: rtclab.Room) -> None:
     room.architecture = "mcu"
-    alice, bob = page(room, "alice"), page(room, "bob")
-    for one in (alice, bob):
-        one.open()
-    mid, _ = alice.publish()
-    with Camera(alice, mid):
-        watched = bob.watch(bob.track_of("everyone"))
+    with call(room, "everyone") as (_, bob, _, watched):
         frames = bob.until(lambda: bob.frames[watched] if len(bob.frames[watched]) > 20 else [])
     assert frames[0].keyframe
     assert (frames[0].width, frames[0].height) == (1280, 720)

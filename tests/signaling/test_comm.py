@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import threading
 from collections.abc import Iterator, Sequence
@@ -245,10 +246,9 @@ def test_media_go_as_buffers_both_ways(room: Room) -> None:
     assert (room.hub.dropped, room.hub.clients) == (1, ("a",)), "media alone let nobody in"
 
 
-def test_media_that_wait_are_bounded(monkeypatch: pytest.MonkeyPatch, room: Room) -> None:
-    monkeypatch.setattr(comm, "MAX_MEDIA_WAITING", 250)
-    room.say("a")
-    room.event("received")
+@contextlib.contextmanager
+def engine_held_up() -> Iterator[None]:
+    """Meanwhile the engine takes nothing up."""
     busy, go = threading.Event(), threading.Event()
 
     def block() -> None:
@@ -257,9 +257,17 @@ def test_media_that_wait_are_bounded(monkeypatch: pytest.MonkeyPatch, room: Room
 
     get_engine().call_soon(block)
     assert busy.wait(5)
-    for _ in range(5):
-        room.hub.receive({"client": "a", "media": True}, [bytes(100)])
+    yield
     go.set()
+
+
+def test_media_that_wait_are_bounded(monkeypatch: pytest.MonkeyPatch, room: Room) -> None:
+    monkeypatch.setattr(comm, "MAX_MEDIA_WAITING", 250)
+    room.say("a")
+    room.event("received")
+    with engine_held_up():
+        for _ in range(5):
+            room.hub.receive({"client": "a", "media": True}, [bytes(100)])
     settle()
     assert (room.events.qsize(), room.hub.dropped) == (2, 3)
     room.hub.receive({"client": "a", "media": True}, [bytes(100)])
@@ -269,17 +277,9 @@ def test_media_that_wait_are_bounded(monkeypatch: pytest.MonkeyPatch, room: Room
 
 def test_a_flood_is_bounded(monkeypatch: pytest.MonkeyPatch, room: Room) -> None:
     monkeypatch.setattr(comm, "MAX_WAITING", 5)
-    busy, go = threading.Event(), threading.Event()
-
-    def block() -> None:
-        busy.set()
-        go.wait(5)
-
-    get_engine().call_soon(block)
-    assert busy.wait(5)
-    for _ in range(20):
-        room.say("a")
-    go.set()
+    with engine_held_up():
+        for _ in range(20):
+            room.say("a")
     settle()
     assert room.hub.dropped == 15
     assert room.events.qsize() == 5

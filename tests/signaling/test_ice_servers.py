@@ -6,15 +6,15 @@ import base64
 import hashlib
 import hmac
 import json
-import threading
 import urllib.request
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
 
 import rtclab
+from http_tools import answering
 from rtclab.errors import IceServerError
 from rtclab.signaling.ice_servers import (
     LIFETIME_S,
@@ -172,13 +172,8 @@ class _Refusing(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def refusing() -> Iterator[str]:
-    server = HTTPServer(("127.0.0.1", 0), _Refusing)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    yield f"127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with answering(_Refusing) as address:
+        yield address
 
 
 def test_http_failures_are_told_without_the_secrets_in_the_address(refusing: str) -> None:

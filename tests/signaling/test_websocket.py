@@ -158,14 +158,22 @@ def test_clients_are_bounded(server: RoomServer) -> None:
     assert Client(server).join()["type"] == "welcome"
 
 
+def unread(
+    client: Client, server: RoomServer, monkeypatch: pytest.MonkeyPatch
+) -> tuple[websocket.SocketCarrier, asyncio.Future[None]]:
+    """Join with a client that reads nothing until the future is done."""
+    client.join()
+    (carrier,) = server.hub.carriers
+    never: asyncio.Future[None] = on_engine(lambda: asyncio.get_running_loop().create_future())
+    monkeypatch.setattr(carrier._socket, "write_message", lambda data, binary: never)
+    return carrier, never
+
+
 def test_a_client_that_does_not_read_is_lost(
     server: RoomServer, room: rtclab.Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = Client(server)
-    client.join()
-    (carrier,) = server.hub.carriers
-    never = on_engine(lambda: asyncio.get_running_loop().create_future())
-    monkeypatch.setattr(carrier._socket, "write_message", lambda data, binary: never)
+    carrier, never = unread(client, server, monkeypatch)
     message = {"type": "tracks", "revision": 1, "tracks": ["x" * 1000]}
 
     def flood() -> None:
@@ -184,10 +192,7 @@ def test_media_that_is_not_read_is_left_out(
     server: RoomServer, room: rtclab.Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = Client(server)
-    client.join()
-    (carrier,) = server.hub.carriers
-    never = on_engine(lambda: asyncio.get_running_loop().create_future())
-    monkeypatch.setattr(carrier._socket, "write_message", lambda data, binary: never)
+    carrier, never = unread(client, server, monkeypatch)
 
     def flood() -> None:
         for _ in range(100):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -30,14 +29,6 @@ RESTART = """async () => {
 }"""
 
 
-@pytest.fixture
-def tab(browser: Browser) -> Iterator[list[Page]]:
-    pages: list[Page] = []
-    yield pages
-    for page in pages:
-        page.context.close()
-
-
 def transport_of(room: rtclab.Room, name: str) -> FullTransport:
     members = room._server.members.values()
     transport = next(member.transport for member in members if member.name == name)
@@ -47,13 +38,13 @@ def transport_of(room: rtclab.Room, name: str) -> FullTransport:
 
 @pytest.mark.parametrize("policy", ["all", "relay"])
 def test_a_call_both_ways_and_a_restart(
-    browser: Browser, tab: list[Page], coturn: Coturn, policy: str
+    browser: Browser, tabs: list[Page], coturn: Coturn, policy: str
 ) -> None:
     options: dict[str, Any] = {"ice_servers": [coturn.ice_server()], "ice_transport_policy": policy}
     with rtclab.Room("studio", ice="full", transport="webrtc", **options) as room, serving(room) as server:
         room.join("bob").publish(rtclab.TestPattern(160, 90, fps=15))
         page = open_page(browser, server.description["url"], KEEP_CONNECTIONS + SMALL_CAPTURE)
-        tab.append(page)
+        tabs.append(page)
         publish_camera(page, "alice")
         moves(page, "bob")
         video = room.join("carol").watch("alice", timeout=20)

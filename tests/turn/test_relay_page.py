@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -29,17 +28,9 @@ USED = """async () => {
 }"""
 
 
-@pytest.fixture
-def tab(browser: Browser) -> Iterator[list[Page]]:
-    pages: list[Page] = []
-    yield pages
-    for page in pages:
-        page.context.close()
-
-
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
 def test_a_call_both_ways_goes_through_a_relay(
-    browser: Browser, tab: list[Page], coturn: Coturn, transport: str
+    browser: Browser, tabs: list[Page], coturn: Coturn, transport: str
 ) -> None:
     servers = [coturn.ice_server(transport)]
     with (
@@ -48,7 +39,7 @@ def test_a_call_both_ways_goes_through_a_relay(
     ):
         room.join("bob").publish(rtclab.TestPattern(160, 90, fps=15))
         page = open_page(browser, server.description["url"], KEEP_CONNECTIONS + SMALL_CAPTURE)
-        tab.append(page)
+        tabs.append(page)
         publish_camera(page, "alice")
         moves(page, "bob")
         assert room.join("carol").watch("alice", timeout=20).next_frame(20).shape[2] == 3
@@ -59,7 +50,7 @@ def test_a_call_both_ways_goes_through_a_relay(
 
 
 def test_refused_credentials_are_told_at_once_and_not_a_spinner(
-    browser: Browser, tab: list[Page], coturn: Coturn
+    browser: Browser, tabs: list[Page], coturn: Coturn
 ) -> None:
     servers = [coturn.ice_server(credential="wrong")]
     with (
@@ -67,7 +58,7 @@ def test_refused_credentials_are_told_at_once_and_not_a_spinner(
         serving(room) as server,
     ):
         page = open_page(browser, server.description["url"], "")
-        tab.append(page)
+        tabs.append(page)
         viewer = page.locator("[data-rtclab=viewer]")
         expect(viewer).to_contain_text("The TURN server gives no relay.", timeout=LIVE)
         expect(viewer).to_contain_text(
