@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import ConsoleMessage, Page, expect
+from playwright.sync_api import ConsoleMessage, Page, Route, expect
 
 import rtclab
 from browser_tools import OVERFLOW, grab
@@ -78,6 +78,21 @@ def test_a_person_publishes_and_sees_everybody(
     publish(page)
     expect(viewer.get_by_role("listitem", name="alice")).to_be_visible(timeout=LIVE)
     assert complaints == []
+
+
+def test_a_name_typed_while_the_page_loads_is_kept(
+    empty_page: Page, server: RoomServer, room: rtclab.Room
+) -> None:
+    page = empty_page
+    held: list[Route] = []
+    page.route("**/page.js", lambda route: held.append(route))
+    with page.expect_request("**/page.js"):
+        page.goto(server.description["url"], wait_until="commit")
+    page.locator("#name").evaluate("(field) => { field.value = 'alice'; }")
+    for route in held:
+        route.continue_()
+    publish(page)
+    assert "alice" in {participant.name for participant in room.participants}
 
 
 def test_the_camera_is_published_in_layers(empty_page: Page, server: RoomServer, room: rtclab.Room) -> None:

@@ -22,10 +22,12 @@ const publisher = new Publisher(clientOfServer("participant", asked.get("name"))
   name: asked.get("name") ?? "",
 });
 const nameField = /** @type {HTMLInputElement} */ (document.getElementById("name"));
-nameField.value = publisher.client.name ?? "";
-nameField.addEventListener("input", () => {
+nameField.value ||= publisher.client.name ?? ""; // somebody may have typed before this ran
+const rename = () => {
   publisher.client.name = nameField.value.trim() || null;
-});
+};
+rename();
+nameField.addEventListener("input", rename);
 publisher.client.observe(() => {
   nameField.disabled = publisher.running;
 });
