@@ -6,18 +6,21 @@ sides:
     priority      = 2^24 type preference + 2^8 local preference + 256 - component     (section 5.1.2.1)
     pair priority = 2^32 min(G, D) + 2 max(G, D) + (1 if G > D else 0)                (section 6.1.2.3)
 
-G is the candidate's of the controlling side, D the other's.
+G is the candidate's of the controlling side, D the other's. A headless peer shows every check (`CheckLog`), a
+browser what its getStats says of each pair (`browser_pairs`).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pandas as pd
 from aioice import Connection
 from aioice.candidate import Candidate
+
+from ..signaling.trace import TraceEntry
 
 TYPE_PREFERENCES = {"host": 126, "prflx": 110, "srflx": 100, "relay": 0}
 
@@ -34,6 +37,33 @@ CANDIDATE_COLUMNS = (
     "related",
 )
 CHECK_COLUMNS = ("time_s", "connection", "role", "local", "remote", "before", "after")
+NOMINATION_COLUMNS = ("time_s", "connection", "role", "local", "remote")
+PAIR_COLUMNS = (
+    "time_s",
+    "participant",
+    "connection",
+    "id",
+    "selected",
+    "state",
+    "nominated",
+    "local_type",
+    "local",
+    "local_protocol",
+    "relay_protocol",
+    "remote_type",
+    "remote",
+    "local_priority",
+    "remote_priority",
+    "requests_sent",
+    "responses_received",
+    "requests_received",
+    "responses_sent",
+    "bytes_sent",
+    "bytes_received",
+    "rtt_s",
+    "role",
+    "ufrag",
+)
 
 
 def candidate_priority(type_preference: int, local_preference: int = 65535, component: int = 1) -> int:
@@ -105,21 +135,32 @@ class CheckLog:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._rows: list[tuple[float, str, str, str, str, str, str]] = []
         self._clock = clock
+        self._nominations: dict[Any, tuple[float, str, str, str, str]] = {}
         self._restore: Callable[[], None] = lambda: None
 
     def __enter__(self) -> CheckLog:
-        began, rows, clock, change = self._clock(), self._rows, self._clock, Connection.check_state
+        began, rows, clock, nominations = self._clock(), self._rows, self._clock, self._nominations
+        change, complete = Connection.check_state, Connection.check_complete
 
-        def check_state(connection: Any, pair: Any, state: Any) -> None:
+        def seen(connection: Any, pair: Any) -> tuple[float, str, str, str, str]:
             role = "controlling" if connection.ice_controlling else "controlled"
             names = _name(pair.local_candidate), _name(pair.remote_candidate)
-            rows.append((clock() - began, str(connection), role, *names, pair.state.name, state.name))
+            return clock() - began, str(connection), role, *names
+
+        def check_state(connection: Any, pair: Any, state: Any) -> None:
+            rows.append((*seen(connection, pair), pair.state.name, state.name))
             change(connection, pair, state)
 
+        def check_complete(connection: Any, pair: Any) -> None:
+            if pair.nominated and pair not in nominations:
+                nominations[pair] = seen(connection, pair)
+            complete(connection, pair)
+
         def restore() -> None:
-            Connection.check_state = change  # type: ignore[method-assign]
+            Connection.check_state, Connection.check_complete = change, complete  # type: ignore[method-assign]
 
         Connection.check_state = check_state  # type: ignore[assignment, method-assign]
+        Connection.check_complete = check_complete  # type: ignore[assignment, method-assign]
         self._restore = restore
         return self
 
@@ -130,6 +171,40 @@ class CheckLog:
         """A row for each change of a state: when, whose (a connection and its role), from and to what."""
         return pd.DataFrame(self._rows, columns=list(CHECK_COLUMNS))
 
+    def nominations(self) -> pd.DataFrame:
+        """A row for each pair when it is nominated, at either end: the last of a connection carries media."""
+        return pd.DataFrame(list(self._nominations.values()), columns=list(NOMINATION_COLUMNS))
+
 
 def _name(candidate: Any) -> str:
     return f"{candidate.type} {candidate.host}:{candidate.port}"
+
+
+def browser_pairs(entries: Iterable[TraceEntry]) -> pd.DataFrame:
+    """The candidate pairs of browsers, as getStats has counted them.
+
+    A page that shows a widget tells of them when one changes, and every five seconds.
+
+    Parameters
+    ----------
+    entries : iterable of TraceEntry
+        What was said: ``room.signaling``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each pair each time it was told, oldest first; empty if no browser has said anything.
+        ``time_s`` is the room's clock, ``connection`` is ``"room"`` or the name of another client in a mesh,
+        ``selected`` says which pair carries media, ``local`` and ``remote`` are addresses (a browser may hide
+        its own), ``requests_sent`` and the like count checks, those for consent too, ``ufrag`` is the
+        browser's own. None where a browser does not say.
+    """
+    rows = []
+    for entry in entries:
+        if entry.type != "stats" or entry.direction != "in":
+            continue
+        pairs = entry.message.get("pairs")
+        for pair in pairs if isinstance(pairs, list) else ():
+            if isinstance(pair, dict):
+                rows.append({**pair, "time_s": entry.time_s, "participant": entry.participant})
+    return pd.DataFrame(rows, columns=list(PAIR_COLUMNS))

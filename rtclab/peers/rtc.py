@@ -120,15 +120,15 @@ def new_connection(ice: Ice = NO_SERVERS) -> RTCPeerConnection:
     """A connection that asks no servers but these and sends everything over one transport; on the running
     loop."""
     drain_sockets(asyncio.get_running_loop())
-    return RTCPeerConnection(_configuration(ice))
+    return RTCPeerConnection(configuration(ice))
 
 
 def use_servers(connection: RTCPeerConnection, ice: Ice) -> None:
     """Let a connection that has no m-line yet use these servers."""
-    setattr(connection, _CONFIGURATION, _configuration(ice))
+    setattr(connection, _CONFIGURATION, configuration(ice))
 
 
-def _configuration(ice: Ice) -> RTCConfiguration:
+def configuration(ice: Ice) -> RTCConfiguration:
     """What aiortc can use of it: the first STUN and the first TURN server, by name or IPv4 address."""
     servers = [
         RTCIceServer(server.url, server.username, server.credential)

@@ -12,7 +12,9 @@ Client to room
     view {track, width, height, visible}             device pixels of the largest view of that track
     mute {track, muted}                              one of the client's own tracks
     phase {phase, elapsed_s, detail}                 how far its connection has come; also before `join`
-    stats {time, tracks: [{track, ...figures}]}      summary of getStats, at most one per second
+    stats {time, tracks: [{track, ...figures}], pairs: [{id, ...figures}]}
+                                                     summary of getStats, at most one per second; pairs: ICE's
+                                                     candidate pairs, when one has changed
     peer {to, description, candidate, tracks}        passed on to another client, in a mesh only
     tunnel {id, open, reason, decode}                media goes by this carrier from now on (see
                                                      `rtclab.transport.tunnel_format`), or by WebRTC again;
@@ -65,7 +67,7 @@ MAX_SDP: Final = 128 * 1024  # characters
 MAX_NAME: Final = 64  # characters of a name or an id
 MAX_TRACKS: Final = 64  # entries of a `tracks` list
 MAX_TEXT: Final = 1024  # characters of any other string
-MAX_NUMBERS: Final = 64  # figures of one track in `stats`
+MAX_NUMBERS: Final = 64  # figures of one track or pair in `stats`
 MAX_DEPTH: Final = 8
 MAX_ID: Final = 2**53 - 1  # the largest integer that JavaScript keeps exactly
 
@@ -297,21 +299,27 @@ def _offered_track(value: dict[str, Any]) -> dict[str, Any]:
     return {**head, **_object(_SENT if head["direction"] == "send" else _RECEIVED)(value)}
 
 
-def _figures(value: dict[str, Any]) -> dict[str, Any]:
-    """One track of `stats`: the names of its figures are the client's, so only their form is checked."""
-    if len(value) > MAX_NUMBERS:
-        raise _Refused(f"must have at most {MAX_NUMBERS} figures a track")
-    checked: dict[str, Any] = _object({"track": (_IDENTIFIER, _REQUIRED)})(value)
-    for name, figure in value.items():
-        if name == "track":
-            continue
-        if figure is not None and not isinstance(figure, bool):
-            try:
-                figure = _text(MAX_NAME, empty=True)(figure) if isinstance(figure, str) else _number(figure)
-            except _Refused as refused:
-                raise _Refused(f"{_text(MAX_NAME, empty=True)(name)} {refused}") from None
-        checked[_text(MAX_NAME, empty=True)(name)] = figure
-    return checked
+def _figures(of: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """An entry of `stats`: the names of its figures are the client's, so only their form is checked."""
+
+    def check(value: dict[str, Any]) -> dict[str, Any]:
+        if len(value) > MAX_NUMBERS:
+            raise _Refused(f"must have at most {MAX_NUMBERS} figures")
+        checked: dict[str, Any] = _object({of: (_IDENTIFIER, _REQUIRED)})(value)
+        for name, figure in value.items():
+            if name == of:
+                continue
+            if figure is not None and not isinstance(figure, bool):
+                try:
+                    figure = (
+                        _text(MAX_NAME, empty=True)(figure) if isinstance(figure, str) else _number(figure)
+                    )
+                except _Refused as refused:
+                    raise _Refused(f"{_text(MAX_NAME, empty=True)(name)} {refused}") from None
+            checked[_text(MAX_NAME, empty=True)(name)] = figure
+        return checked
+
+    return check
 
 
 def _tracks(entry: Callable[[dict[str, Any]], dict[str, Any]], unique: str) -> Check:
@@ -396,7 +404,11 @@ _MESSAGES: dict[str, dict[str, tuple[Check, Any]]] = {
         "elapsed_s": (_duration, 0.0),
         "detail": (_or_null(_text(MAX_TEXT, empty=True)), None),
     },
-    "stats": {"time": (_number, _REQUIRED), "tracks": (_tracks(_figures, "track"), _REQUIRED)},
+    "stats": {
+        "time": (_number, _REQUIRED),
+        "tracks": (_tracks(_figures("track"), "track"), _REQUIRED),
+        "pairs": (_tracks(_figures("id"), "id"), ()),
+    },
     "peer": {
         "to": (_IDENTIFIER, _REQUIRED),
         "description": (_or_null(_record(_DESCRIPTION)), None),

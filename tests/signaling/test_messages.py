@@ -37,7 +37,12 @@ GOOD: list[dict[str, Any]] = [
     {"type": "view", "track": "t1", "width": 640, "height": 360, "visible": True},
     {"type": "mute", "track": "t1", "muted": True},
     {"type": "phase", "phase": "first frame", "elapsed_s": 0.25, "detail": None},
-    {"type": "stats", "time": 12.5, "tracks": [{"track": "t1", "bitrate_bps": 1e6, "rid": "f", "ok": True}]},
+    {
+        "type": "stats",
+        "time": 12.5,
+        "tracks": [{"track": "t1", "bitrate_bps": 1e6, "rid": "f", "ok": True}],
+        "pairs": [{"id": "CP1", "state": "succeeded", "selected": True, "rtt_s": None, "bytes_sent": 9}],
+    },
     {
         "type": "peer",
         "to": "p2",
@@ -146,6 +151,7 @@ def test_an_unknown_type_is_refused_in_a_short_sentence(kind: object) -> None:
         ({"type": "stats", "time": math.nan, "tracks": []}, "number"),
         ({"type": "stats", "time": 1, "tracks": [{"track": "t", "x": math.inf}]}, "[0] x must be a number"),
         ({"type": "stats", "time": 1, "tracks": [{"track": "t", "x": [1]}]}, "[0] x must be a number"),
+        ({"type": "stats", "time": 1, "tracks": [], "pairs": [{"state": "failed"}]}, "id is missing"),
         ({"type": "layer", "id": 1, "track": "t", "rid": "f", "temporal": 8}, "from 0 to 7"),
     ],
 )

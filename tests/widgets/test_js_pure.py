@@ -152,6 +152,30 @@ def test_the_picture_is_the_largest_layer_that_is_sent(plain: Page) -> None:
     assert row == [320, 30, True, [False, True]]
 
 
+def test_candidate_pairs_are_told_with_their_ends_and_those_in_use_first(plain: Page) -> None:
+    pairs: Any = call(
+        plain,
+        "stats.js",
+        """const item = (id, type, fields) => [id, { id, type, ...fields }];
+        const pair = (id, state, nominated) => item(id, "candidate-pair", { state, nominated, requestsSent: 4,
+          localCandidateId: "L", remoteCandidateId: "R", currentRoundTripTime: 0.01 });
+        const many = Array.from({ length: 20 }, (_, i) => pair(`W${i}`, "waiting", false));
+        const report = new Map([...many, pair("F", "failed", false), pair("S", "succeeded", false),
+          pair("N", "succeeded", true), pair("U", "succeeded", true),
+          item("L", "local-candidate", { candidateType: "relay", relayProtocol: "tls", address: "", port: 1 }),
+          item("R", "remote-candidate", { candidateType: "host", address: "192.0.2.1", port: 9, priority: 7 }),
+          item("T", "transport", { selectedCandidatePairId: "U", iceLocalUsernameFragment: "abcd" })]);
+        return m.pairsOf(report, "room");""",
+    )
+    assert [one["id"] for one in pairs[:3]] == ["room U", "room N", "room S"]
+    assert len(pairs) == 12
+    first = pairs[0]
+    assert [one["selected"] for one in pairs] == [True] + 11 * [False]
+    assert (first["local_type"], first["relay_protocol"], first["local"]) == ("relay", "tls", None)
+    assert (first["remote"], first["remote_priority"], first["ufrag"]) == ("192.0.2.1:9", 7, "abcd")
+    assert not any(isinstance(value, dict | list) for value in first.values())
+
+
 def test_phases_count_without_the_wait_for_others(plain: Page) -> None:
     steps = call(
         plain,

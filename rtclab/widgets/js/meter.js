@@ -2,7 +2,10 @@
 /** What a client measures: getStats of all its connections, as one row for each track, told to the room once a second. */
 
 import { clockNow } from "./requests.js";
-import { flat, hasFrames, joinRows, summarise } from "./stats.js";
+import { flat, hasFrames, joinRows, pairsOf, summarise } from "./stats.js";
+
+const PAIRS_EVERY_S = 5;
+const MOST_PAIRS_TOLD = 64;
 
 /** @typedef {{number: number | null, time: number}} Picture a frame that was shown: its number if it bears one, Unix seconds */
 
@@ -15,9 +18,12 @@ export class Meter {
     /** The picture shown last, by track. @type {Map<string, Picture>} */
     this.pictures = new Map();
     this.moved = { bytes: 0, at: 0 };
+    /** What was told of candidate pairs, and when. */
+    this.told = { pairs: "", at: -Infinity };
   }
 
   reset() {
+    this.told.at = -Infinity;
     this.summary = null;
     this.pictures.clear();
   }
@@ -27,7 +33,12 @@ export class Meter {
     const { client } = this;
     const { peer, mesh, tunnel } = client;
     const got = await peer?.measure();
-    if (!peer || peer !== client.peer || !(got || tunnel)) return;
+    const pairs = await this.#pairs();
+    if (!peer || peer !== client.peer) return;
+    if (!(got || tunnel)) {
+      if (pairs.length) client.send({ type: "stats", time: Date.now() / 1000, tracks: [], pairs });
+      return;
+    }
     const summary = (peer.summary = summarise(got?.report ?? new Map(), got?.byMid ?? new Map(), peer.summary));
     /** @type {Map<string, import("./stats.js").Row>} */
     const rows = new Map(this.#roomRows(summary.rows));
@@ -50,8 +61,23 @@ export class Meter {
     if (bytes > this.moved.bytes) this.moved.at = clockNow();
     this.moved.bytes = bytes;
     const tracks = [...rows].map(([track, row]) => ({ track, ...flat(row), ...this.#shown(track) }));
-    if (tracks.length) client.send({ type: "stats", time: Date.now() / 1000, tracks });
+    if (tracks.length || pairs.length) client.send({ type: "stats", time: Date.now() / 1000, tracks, pairs });
     client.changed("stats");
+  }
+
+  /** The candidate pairs of all connections, when one has changed or they were not told for a while. */
+  async #pairs() {
+    const { peer, mesh } = this.client;
+    /** @type {import("./stats.js").Row[]} */
+    const pairs = [];
+    if (peer) pairs.push(...pairsOf(await peer.pc.getStats(), "room"));
+    for (const { pc, peer: other } of mesh.links.values()) pairs.push(...pairsOf(await pc.getStats(), other.name));
+    pairs.splice(MOST_PAIRS_TOLD);
+    const states = JSON.stringify(pairs.map(({ id, state, selected, ufrag }) => [id, state, selected, ufrag]));
+    const now = clockNow();
+    if (states === this.told.pairs && now - this.told.at < PAIRS_EVERY_S) return [];
+    this.told = { pairs: states, at: now };
+    return pairs;
   }
 
   /** What the room's connection carries of the tracks that come or go by it now. @param {Map<string, import("./stats.js").Row>} rows */

@@ -150,6 +150,52 @@ export function hasFrames(report, byMid) {
   return rows.some((row) => (pictured ? row.kind === "video" && row.frames > 0 : row.packets > 0));
 }
 
+const MOST_OF_ONE = 12;
+
+/**
+ * ICE's candidate pairs, those in use first.
+ * @param {RTCStatsReport | Map<string, any>} report @param {string} connection with whom @returns {Row[]}
+ */
+export function pairsOf(report, connection) {
+  const all = [...report.values()];
+  const transport = all.find(({ type }) => type === "transport");
+  const address = (/** @type {any} */ { address, port } = {}) => (address ? `${address}:${port}` : null);
+  return all
+    .filter(({ type }) => type === "candidate-pair")
+    .map((pair) => {
+      const [local, remote] = [report.get(pair.localCandidateId) ?? {}, report.get(pair.remoteCandidateId) ?? {}];
+      return {
+        id: `${connection} ${pair.id}`.slice(-64),
+        connection,
+        selected: pair.id === transport?.selectedCandidatePairId,
+        state: pair.state,
+        nominated: pair.nominated === true,
+        local_type: local.candidateType ?? null,
+        local: address(local),
+        local_protocol: local.protocol ?? null,
+        relay_protocol: local.relayProtocol ?? null,
+        remote_type: remote.candidateType ?? null,
+        remote: address(remote),
+        local_priority: local.priority ?? null,
+        remote_priority: remote.priority ?? null,
+        requests_sent: pair.requestsSent ?? null,
+        responses_received: pair.responsesReceived ?? null,
+        requests_received: pair.requestsReceived ?? null,
+        responses_sent: pair.responsesSent ?? null,
+        bytes_sent: pair.bytesSent ?? null,
+        bytes_received: pair.bytesReceived ?? null,
+        rtt_s: pair.currentRoundTripTime ?? null,
+        role: transport?.iceRole ?? null,
+        ufrag: transport?.iceLocalUsernameFragment ?? null,
+      };
+    })
+    .sort((a, b) => pairRank(b) - pairRank(a))
+    .slice(0, MOST_OF_ONE);
+}
+
+/** @param {Row} pair */
+const pairRank = (pair) => 4 * Number(pair.selected) + 2 * Number(pair.nominated) + Number(pair.state === "succeeded");
+
 /** A row with the figures of its layers beside its own, as `q_bitrate_bps`. @param {Row} row @returns {Row} */
 export function flat({ layers = [], ...row }) {
   for (const { rid, ...figures } of layers.length > 1 ? layers : []) {
