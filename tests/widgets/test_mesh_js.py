@@ -214,3 +214,25 @@ def test_connections_outlive_the_mesh_by_a_moment_in_silence(sides: Page) -> Non
       return [still, sides.a.links.size, log.length - said, sides.b.receivers.size];
     }""")
     assert result == [True, 0, 0, 0]
+
+
+def test_who_cannot_be_reached_is_named_with_what_to_change(sides: Page) -> None:
+    result = sides.evaluate("""async () => {
+      RTCPeerConnection.prototype.addIceCandidate = async () => {};
+      const problems = [];
+      sends("a", "ta");
+      connect("a", "b");
+      await until(() => pc("a", "b").remoteDescription);
+      sides.a.tick(0);
+      problems.push(sides.a.problem(9), sides.a.problem(11));
+      sides.a.ice = { iceServers: [{ urls: ["turn:turn.example.org"] }] };
+      problems.push(sides.a.problem(11));
+      sides.a.update({ name: "mesh", direct: true, mixed: false, peers: [] });
+      return [...problems, sides.a.problem(11)];
+    }""")
+    early, late, relayed, alone = result
+    assert early is None
+    assert alone is None
+    assert late["title"] == "No connection to b."
+    assert "Room(ice_servers=" in late["text"]
+    assert "ice_servers= does not help" in relayed["text"]

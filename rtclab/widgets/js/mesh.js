@@ -28,6 +28,8 @@ export class Mesh {
     this.sending = new Map();
     /** When each link was begun. @type {WeakMap<MeshLink, number>} */
     this.begun = new WeakMap();
+    /** Since when each of the others has been spoken to and not been reached, by client id. @type {Map<string, number>} */
+    this.apart = new Map();
     /** @type {any} */
     this.timer = 0;
   }
@@ -44,6 +46,7 @@ export class Mesh {
       if (named.has(id)) continue;
       link.close();
       this.links.delete(id);
+      this.apart.delete(id);
     }
     for (const peer of peers) if (!this.links.has(peer.id)) this.#begin(peer);
     this.changed();
@@ -51,13 +54,15 @@ export class Mesh {
 
   /** @param {{id: string, name: string, polite: boolean}} peer @returns {MeshLink} */
   #begin(peer) {
-    this.links.get(peer.id)?.close();
+    const former = this.links.get(peer.id);
+    former?.close();
     /** @type {MeshLink} */
     const link = new MeshLink(peer, this.ice, {
       say: (content) => this.say(peer.id, content),
       changed: this.changed,
       failed: () => this.links.get(peer.id) === link && this.#begin(peer),
     });
+    for (const [url, failure] of former?.gathering.failures ?? []) link.gathering.failures.set(url, failure);
     this.links.set(peer.id, link);
     this.begun.set(link, clockNow());
     link.arrange(this.sending);
@@ -79,11 +84,31 @@ export class Mesh {
 
   /** Begins again with those who cannot be reached. @param {number} now */
   tick(now) {
-    for (const link of this.links.values()) {
+    for (const [id, link] of this.links) {
       const { connectionState, remoteDescription } = link.pc;
+      if (link.connected) this.apart.delete(id);
+      else if (remoteDescription && !this.apart.has(id)) this.apart.set(id, now);
       if (connectionState === "connected" || !remoteDescription) this.begun.set(link, now);
       else if (now - (this.begun.get(link) ?? now) > CONNECT_WITHIN_S) this.#begin(link.peer);
     }
+  }
+
+  /** What is wrong while some of the others cannot be reached; null when nothing is known to be. @param {number} now */
+  problem(now) {
+    const isLate = (/** @type {MeshLink} */ { peer }) => now - (this.apart.get(peer.id) ?? now) > CONNECT_WITHIN_S;
+    const waiting = [...this.links.values()].filter((link) => !link.connected && (link.gathering.relayOnly || isLate(link)));
+    const noRelay = waiting.map(({ gathering }) => gathering.problem).find(Boolean);
+    if (noRelay) return noRelay;
+    const late = waiting.filter(isLate);
+    if (!late.length) return null;
+    const relays = this.ice.iceServers?.some(({ urls }) => [urls].flat().some((url) => url.startsWith("turn")));
+    const advice = relays
+      ? "The TURN server in ice_servers= does not help: check that both sides can reach it"
+      : "Give the room a TURN server, Room(ice_servers=[…])";
+    return {
+      title: `No connection to ${late.map(({ peer }) => peer.name).join(" and ")}.`,
+      text: `In a mesh everyone connects to everyone, and nothing gets through between you. ${advice}, or let the room forward: room.architecture = "sfu".`,
+    };
   }
 
   get connected() {
@@ -102,6 +127,7 @@ export class Mesh {
       this.leaving.add(link);
     }
     this.links.clear();
+    this.apart.clear();
     this.timer = setTimeout(() => {
       this.#closeLeaving();
       this.changed();
@@ -119,6 +145,7 @@ export class Mesh {
     this.#closeLeaving();
     for (const link of this.links.values()) link.close();
     this.links.clear();
+    this.apart.clear();
     this.sending = new Map();
   }
 }

@@ -7,6 +7,7 @@
  */
 
 import { adjust } from "./encodings.js";
+import { Gathering } from "./ice.js";
 
 /**
  * @typedef {object} PeerContent what one client says to another, through the room
@@ -65,6 +66,7 @@ export class MeshLink {
     // not "max-bundle": with it Chromium may gather nothing after an offer was taken back
     const pc = new RTCPeerConnection({ ...ice });
     this.pc = pc;
+    this.gathering = new Gathering(pc, ice, changed);
     /** Settled with the first candidate, or when there is none. */
     this.gathered = new Promise((done) => pc.addEventListener("icecandidate", done, { once: true }));
     pc.onnegotiationneeded = () => this.#offer();

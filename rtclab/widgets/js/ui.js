@@ -208,9 +208,9 @@ export function describe(client, now, source) {
   const unheard = client.carrier.kind === "comm" && client.requests.waited(now) > UNHEARD_AFTER_S;
   /** @type {NoticeContent | null} */
   let notice = null;
-  const noRelay = phases.current === "ICE" ? (client.peer?.gathering.problem ?? null) : null;
-  if (noRelay) {
-    notice = { tone: "warn", title: noRelay.title, text: noRelay.text };
+  const noWay = (phases.current === "ICE" ? client.peer?.gathering.problem : null) ?? client.mesh.problem(now);
+  if (noWay) {
+    notice = { tone: "warn", ...noWay };
   } else if (stuck || unheard) {
     const [title, text] = stuckAdvice(unheard ? "signaling" : stuck, client.role, source, home);
     notice = { tone: stuck ? "warn" : "info", title, text };
