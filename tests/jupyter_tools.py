@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -21,6 +22,7 @@ from tornado.websocket import WebSocketClientConnection, websocket_connect
 from http_tools import LIMIT, Reply
 from rtclab.engine import get_engine
 from rtclab.jupyter import EXTENSION
+from rtclab.jupyter.uplink import UnixResolver
 
 START_TIMEOUT = 60.0
 BASE = "/user/ada/"
@@ -42,9 +44,14 @@ class JupyterServer:
         More of its command line.
     port : int
         0 takes a free one.
+    sock : Path, optional
+        A Unix socket to listen on instead.
     """
 
-    def __init__(self, home: Path, options: Sequence[str] = (), port: int = 0) -> None:
+    def __init__(
+        self, home: Path, options: Sequence[str] = (), port: int = 0, sock: Path | None = None
+    ) -> None:
+        self.sock = sock
         self.home = home
         self.runtime = home / "runtime"
         self.log_path = home / "server.log"
@@ -67,7 +74,7 @@ class JupyterServer:
             "--ServerApp.allow_unauthenticated_access=False",
             f"--ServerApp.root_dir={home}",
             f"--ServerApp.base_url={BASE}",
-            f"--ServerApp.port={port}",
+            f"--ServerApp.port={port}" if sock is None else f"--ServerApp.sock={sock}",
             *(f"--ServerApp.jpserver_extensions={name}={on}" for name, on in EXTENSIONS.items()),
             *options,
         ]
@@ -115,6 +122,10 @@ class JupyterServer:
     ) -> Reply:
         """One request below the base URL."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=LIMIT)
+        if self.sock is not None:
+            connection.sock = socket.socket(socket.AF_UNIX)
+            connection.sock.settimeout(LIMIT)
+            connection.sock.connect(str(self.sock))
         try:
             address = path if path.startswith("/") else BASE + path
             connection.request(method, address, body.encode() if body is not None else None, dict(headers))
@@ -166,7 +177,8 @@ class Socket:
         )
 
         async def connect() -> WebSocketClientConnection:
-            return await websocket_connect(request)
+            resolver = UnixResolver(str(server.sock)) if server.sock is not None else None
+            return await websocket_connect(request, resolver=resolver)
 
         self.connection = get_engine().run(connect(), LIMIT)
 

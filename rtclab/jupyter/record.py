@@ -3,7 +3,8 @@
 A Jupyter server writes ``jpserver-<pid>.json`` into its runtime folder, for the eyes of its user only, and
 gives its pid to its kernels as ``JPY_PARENT_PID``. The extension leaves ``rtclab-<pid>.json`` beside it, with
 a key of its own: a kernel that shows it may register rooms and nothing else. So Jupyter's own token is not
-needed, which a server with a password does not even have, and no file means that there is no extension.
+needed, which a server with a password does not even have, and no file means that there is no extension. One
+that listens on a Unix socket (``jupyter lab --sock=...``) has the socket's path in its record.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import ctypes
 import json
 import os
 import secrets
+import socket
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,11 +35,15 @@ class Server:
         What a kernel shows.
     exposed : bool
         Whether other machines reach it by any address of this one.
+    sock : str or None
+        Path of the Unix socket on which it listens, and not on any address; `url` then has the name
+        ``localhost`` in place of one.
     """
 
     url: str
     key: str = field(repr=False)
     exposed: bool = False
+    sock: str | None = None
 
 
 def runtime_folder() -> Path | None:
@@ -103,7 +109,7 @@ def find_server(folder: Path | None, pid: int | None, former: Server | None = No
     for path in folder.glob("rtclab-*.json"):
         number = path.stem.partition("-")[2]
         server = _read(folder, int(number)) if number.isdecimal() else None
-        if server is not None and server.url == former.url:
+        if server is not None and (server.url, server.sock) == (former.url, former.sock):
             return server
     return None
 
@@ -114,13 +120,18 @@ def _read(folder: Path, pid: int) -> Server | None:
     if not isinstance(url, str) or not isinstance(key, str) or not key.isascii():
         return None
     parts = urlsplit(url)
-    if parts.scheme not in ("http", "https"):  # a Unix socket
+    sock = record.get("sock")
+    if parts.scheme == "http+unix" and isinstance(sock, str) and sock and hasattr(socket, "AF_UNIX"):
+        parts = parts._replace(scheme="http", netloc="localhost")
+    elif parts.scheme in ("http", "https"):
+        sock = None
+    else:
         return None
-    exposed = record.get("hostname") in WILDCARDS
+    exposed = sock is None and record.get("hostname") in WILDCARDS
     if exposed:  # the name in the URL may not even resolve here
         parts = parts._replace(netloc=f"localhost:{record.get('port')}")
     url = urlunsplit(parts._replace(path=parts.path.rstrip("/") + "/", query="", fragment=""))
-    return Server(url, key, exposed)
+    return Server(url, key, exposed, sock)
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import re
+import socket
 import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from urllib.parse import urlsplit
 
 from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.iostream import StreamClosedError
+from tornado.netutil import Resolver
 from tornado.websocket import (
     WebSocketClientConnection,
     WebSocketClosedError,
@@ -118,6 +120,18 @@ class Listing:
             self.placed.set()
 
 
+class UnixResolver(Resolver):
+    """Leads every name to a Unix socket."""
+
+    def initialize(self, path: str) -> None:
+        """Lead to `path`."""
+        self._path = path
+
+    async def resolve(self, host: str, port: int, family: int = 0) -> list[tuple[int, Any]]:
+        """The address that the socket has."""
+        return [(socket.AF_UNIX, self._path)]
+
+
 class Uplink:
     """The connection of one process to its Jupyter server; used on the engine's thread.
 
@@ -153,7 +167,10 @@ class Uplink:
 
     @property
     def public_url(self) -> str | None:
-        """The base URL by which people reach the server, as well as it is known here."""
+        """The base URL by which people reach the server, as well as it is known here.
+
+        Of a server on a Unix socket nothing is known until one of its pages has been heard of.
+        """
         if self._server is None:
             return None
         own = urlsplit(self._server.url)
@@ -244,7 +261,8 @@ class Uplink:
             client_cert=os.environ.get("JUPYTERHUB_SSL_CERTFILE") or None,
             client_key=os.environ.get("JUPYTERHUB_SSL_KEYFILE") or None,
         )
-        return await websocket_connect(request, max_message_size=size)
+        resolver = UnixResolver(server.sock) if server.sock is not None else None
+        return await websocket_connect(request, max_message_size=size, resolver=resolver)
 
     def _tell(self, message: dict[str, Any]) -> None:
         if self._socket is None:

@@ -238,6 +238,12 @@ def test_which_address_is_dialed(tmp_path: Path, fields: dict[str, Any], url: st
     assert (server.url, server.key) == (url, key)
 
 
+def test_a_unix_socket_is_an_address_too(tmp_path: Path) -> None:
+    leave_record(tmp_path, url="http+unix://%2Ftmp%2Fjupyter/user/ada", hostname="", port=0, sock="/tmp/jupyter")
+    key = write_key(key_path(tmp_path, PID))
+    assert find_server(tmp_path, PID) == Server("http://localhost/user/ada/", key, False, "/tmp/jupyter")
+
+
 def test_what_is_no_server_of_this_kernel_is_not_dialed(tmp_path: Path) -> None:
     assert find_server(tmp_path, PID) is None
     record = leave_record(tmp_path)
