@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
-import ipaddress
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from rtclab.bench.coturn import Coturn
 from rtclab.errors import IceServerError
@@ -114,40 +110,10 @@ def test_a_relay_is_allocated(coturn: Coturn, transport: str) -> None:
     assert "raddr 0.0.0.0 rport 9" in lines[0]  # what is not to be used is not told
 
 
-@pytest.fixture
-def certificate(tmp_path: Path) -> tuple[Path, Path]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "rtclab")])
-    now = datetime.datetime.now(datetime.timezone.utc)
-    built = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False
-        )
-        .sign(key, hashes.SHA256())
-    )
-    files = tmp_path / "certificate.pem", tmp_path / "key.pem"
-    files[0].write_bytes(built.public_bytes(serialization.Encoding.PEM))
-    files[1].write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return files
-
-
 def test_tls_and_credentials_of_a_shared_secret(
     coturn: Coturn, certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    now = datetime.datetime.now().timestamp()
+    now = time.time()
     with Coturn(secret="north", certificate=certificate) as secured:
         username, credential = shared_secret_credentials("north", now)
         turn = {"urls": secured.url("tls"), "username": username, "credential": credential}
@@ -159,6 +125,8 @@ def test_tls_and_credentials_of_a_shared_secret(
         ended = {"urls": secured.url(), "username": username, "credential": credential}
         with pytest.raises(IceServerError, match="401"):
             gathered(servers(ended), "relay")
+        with pytest.raises(IceServerError, match=r"turns:.* gave no relay: it refused .* \(401"):
+            gathered(servers({**turn, "credential": "wrong"}), "relay")
 
 
 def test_the_next_url_is_tried_when_one_fails(coturn: Coturn) -> None:
@@ -171,10 +139,13 @@ def test_the_next_url_is_tried_when_one_fails(coturn: Coturn) -> None:
 
 def test_each_group_gives_a_relay_or_a_reason(coturn: Coturn) -> None:
     wrong = coturn.ice_server(credential="wrong")
-    lines, problems = gathered(servers(coturn.ice_server(), wrong, coturn.ice_server("tcp")), "relay")
+    wrong_by_tcp = coturn.ice_server("tcp", "wrong")
+    given = servers(coturn.ice_server(), wrong, coturn.ice_server("tcp"), wrong_by_tcp)
+    lines, problems = gathered(given, "relay")
     assert types(lines) == ["relay", "relay"]
     assert problems == [
-        f"{coturn.url()} gave no relay: it refused the username or the password (401 Unauthorized)"
+        f"{url} gave no relay: it refused the username or the password (401 Unauthorized)"
+        for url in (coturn.url(), coturn.url("tcp"))
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -51,6 +52,23 @@ def test_a_call_with_relays_at_both_ends(coturn: Coturn, transport: str) -> None
         call(room)
         assert [one.way for one in transports(room)] == [("relay", "relay")] * 2
         assert all(not one.drops for one in transports(room))
+
+
+def test_relays_at_both_ends_are_reached_by_tls(
+    certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
+    with Coturn(certificate=certificate) as coturn:
+        relay: dict[str, Any] = {"ice_servers": [coturn.ice_server("tls")], "ice_transport_policy": "relay"}
+        with rtclab.Room(ice="full", **relay) as room:
+            call(room)
+            assert [one.way for one in transports(room)] == [("relay", "relay")] * 2
+        wrong = {**relay, "ice_servers": [coturn.ice_server("tls", "wrong")]}
+        with (
+            rtclab.Room(ice="full", **wrong) as room,
+            pytest.raises(IceServerError, match=r"refused the username or the password \(401"),
+        ):
+            room.join("alice").publish(small())
 
 
 @pytest.mark.parametrize("architecture", ["mcu", "relay"])

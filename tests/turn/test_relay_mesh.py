@@ -50,7 +50,7 @@ def test_refused_credentials_are_told_where_the_pages_meet(
         publish_camera(tabs[0], "alice")
         for page, widget in zip((tabs[0], *tabs), ("publisher", "viewer", "viewer"), strict=True):
             shown = page.locator(f"[data-rtclab={widget}]")
-            # what the room itself would carry goes by the WebSocket: that no relay is there is told all the same
+            # the room's own media would go by the WebSocket: that there is no relay is told all the same
             expect(shown).to_contain_text("WebSocket", timeout=LIVE)
             expect(shown).to_contain_text("The TURN server gives no relay.", timeout=LIVE)
             expect(shown).to_contain_text(re.compile(r"refused the username or the password \(401"))
