@@ -199,12 +199,12 @@ def browser_pairs(entries: Iterable[TraceEntry]) -> pd.DataFrame:
         its own), ``requests_sent`` and the like count checks, those for consent too, ``ufrag`` is the
         browser's own. None where a browser does not say.
     """
-    rows = []
-    for entry in entries:
-        if entry.type != "stats" or entry.direction != "in":
-            continue
-        pairs = entry.message.get("pairs")
-        for pair in pairs if isinstance(pairs, list) else ():
-            if isinstance(pair, dict):
-                rows.append({**pair, "time_s": entry.time_s, "participant": entry.participant})
+    told = (entry for entry in entries if entry.type == "stats" and entry.direction == "in")
+    rows = [
+        {**pair, "time_s": entry.time_s, "participant": entry.participant}
+        for entry in told
+        if isinstance(pairs := entry.message.get("pairs"), list)
+        for pair in pairs
+        if isinstance(pair, dict)
+    ]
     return pd.DataFrame(rows, columns=list(PAIR_COLUMNS))

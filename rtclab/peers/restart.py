@@ -2,7 +2,7 @@
 
     restart = IceRestart(connection)
     await restart.gather()                 # new sockets, new ufrag and password
-    answer = ...                           # of the room, to restart.offer(sdp): the old offer, with these in it
+    answer = ...                           # of the room, to restart.offer(sdp): the offer with these in it
     await restart.check(answer)            # the new pairs; media go on by the old one meanwhile
     await restart.take_over()              # from here on by the new one
 
@@ -101,4 +101,3 @@ class IceRestart:
         old._queue.put_nowait((_WAKE, 1))  # DTLS waits there; from now on it reads from the new sockets
         await asyncio.sleep(0)
         await old.close()
-

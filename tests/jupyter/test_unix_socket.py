@@ -37,7 +37,9 @@ def test_a_room_is_reached_through_a_unix_socket(
         assert Socket(on_socket, path).join(name="ada")["type"] == "welcome"
         assert [one.carrier for one in room.participants] == ["server"]
         share = room.share()
-        watching = Socket(on_socket, f"rtclab/share/{room.id}/signaling?token={share.url.partition('=')[2]}", {})
+        watching = Socket(
+            on_socket, f"rtclab/share/{room.id}/signaling?token={share.url.partition('=')[2]}", {}
+        )
         assert watching.join(role="viewer", name="eve")["type"] == "welcome"
     assert TOKEN not in on_socket.log
     assert not [record for record in caplog.records if record.name.startswith("rtclab")]

@@ -239,7 +239,9 @@ def test_which_address_is_dialed(tmp_path: Path, fields: dict[str, Any], url: st
 
 
 def test_a_unix_socket_is_an_address_too(tmp_path: Path) -> None:
-    leave_record(tmp_path, url="http+unix://%2Ftmp%2Fjupyter/user/ada", hostname="", port=0, sock="/tmp/jupyter")
+    leave_record(
+        tmp_path, url="http+unix://%2Ftmp%2Fjupyter/user/ada", hostname="", port=0, sock="/tmp/jupyter"
+    )
     key = write_key(key_path(tmp_path, PID))
     assert find_server(tmp_path, PID) == Server("http://localhost/user/ada/", key, False, "/tmp/jupyter")
 

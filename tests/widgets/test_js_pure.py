@@ -162,8 +162,9 @@ def test_candidate_pairs_are_told_with_their_ends_and_those_in_use_first(plain: 
         const many = Array.from({ length: 20 }, (_, i) => pair(`W${i}`, "waiting", false));
         const report = new Map([...many, pair("F", "failed", false), pair("S", "succeeded", false),
           pair("N", "succeeded", true), pair("U", "succeeded", true),
-          item("L", "local-candidate", { candidateType: "relay", relayProtocol: "tls", address: "", port: 1 }),
-          item("R", "remote-candidate", { candidateType: "host", address: "192.0.2.1", port: 9, priority: 7 }),
+          item("L", "local-candidate", { candidateType: "relay", relayProtocol: "tls", port: 1 }),
+          item("R", "remote-candidate", { candidateType: "host", address: "192.0.2.1", port: 9,
+            priority: 7 }),
           item("T", "transport", { selectedCandidatePairId: "U", iceLocalUsernameFragment: "abcd" })]);
         return m.pairsOf(report, "room");""",
     )
