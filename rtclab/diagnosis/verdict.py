@@ -81,7 +81,8 @@ def verdict(states: Mapping[str, State], page: bool = True, relayed: bool = Fals
         if not server:
             changes.append(f"to keep it going, {ENABLE}")
         changes.append(
-            "for less delay, run where UDP passes or give the room a TURN server (ice_servers=...)"
+            "for less delay, run where UDP passes or give the room a TURN server "
+            '(rtclab.Room(ice_servers=..., ice="full"))'
         )
     else:
         return Verdict(
