@@ -68,10 +68,10 @@ def servers() -> Finding:
 
 async def _open(server: JupyterServer) -> str:
     """Open a WebSocket as a kernel does; what is wrong, or ``""``."""
-    from ..jupyter.uplink import DIAL_ERRORS, dial
+    from ..jupyter.uplink import DIAL_ERRORS, Uplink
 
     try:
-        socket = await dial(server, timeout=SOCKET_S)
+        socket = await asyncio.wait_for(Uplink.dial(server), SOCKET_S)
     except DIAL_ERRORS as error:
         return f"but no WebSocket to it opens ({error or type(error).__name__}): start that server again"
     socket.close()

@@ -119,36 +119,6 @@ class Listing:
             self.placed.set()
 
 
-async def dial(
-    server: Server, path: str = ENGINE, size: int = MAX_CONTROL, timeout: float = DIAL_TIMEOUT
-) -> WebSocketClientConnection:
-    """Open a WebSocket to the extension, as a kernel; raises one of `DIAL_ERRORS`.
-
-    Parameters
-    ----------
-    server : Server
-        Where it is.
-    path : str
-        Below the server's base URL.
-    size : int
-        Bytes of a frame at most.
-    timeout : float
-        Seconds.
-    """
-    request = HTTPRequest(
-        re.sub("^http", "ws", server.url) + path,
-        headers={"Authorization": f"Bearer {server.key}"},
-        connect_timeout=timeout,
-        request_timeout=timeout,
-        # the address is of this machine, its certificate made for another name
-        validate_cert=False,
-        # a hub with certificates of its own (internal_ssl) asks for one of everybody
-        client_cert=os.environ.get("JUPYTERHUB_SSL_CERTFILE") or None,
-        client_key=os.environ.get("JUPYTERHUB_SSL_KEYFILE") or None,
-    )
-    return await websocket_connect(request, max_message_size=size)
-
-
 class Uplink:
     """The connection of one process to its Jupyter server; used on the engine's thread.
 
@@ -246,7 +216,7 @@ class Uplink:
     async def _stay(self, server: Server) -> bool:
         """Be connected for as long as it lasts; returns whether it was at all."""
         try:
-            self._socket = await dial(server)
+            self._socket = await self.dial(server)
         except DIAL_ERRORS:
             return False
         active = asyncio.ensure_future(self._tell_active())
@@ -262,6 +232,22 @@ class Uplink:
             for listing in self._listings.values():
                 listing.moved(None)
         return True
+
+    @staticmethod
+    async def dial(server: Server, path: str = ENGINE, size: int = MAX_CONTROL) -> WebSocketClientConnection:
+        """Open a WebSocket to a server's extension, as a kernel; raises one of `DIAL_ERRORS`."""
+        request = HTTPRequest(
+            re.sub("^http", "ws", server.url) + path,
+            headers={"Authorization": f"Bearer {server.key}"},
+            connect_timeout=DIAL_TIMEOUT,
+            request_timeout=DIAL_TIMEOUT,
+            # the address is of this machine, its certificate made for another name
+            validate_cert=False,
+            # a hub with certificates of its own (internal_ssl) asks for one of everybody
+            client_cert=os.environ.get("JUPYTERHUB_SSL_CERTFILE") or None,
+            client_key=os.environ.get("JUPYTERHUB_SSL_KEYFILE") or None,
+        )
+        return await websocket_connect(request, max_message_size=size)
 
     def _tell(self, message: dict[str, Any]) -> None:
         if self._socket is None:
@@ -325,7 +311,7 @@ class Uplink:
             self._refuse(stream, 503, f"{listing.hub.limit} clients are connected, which is all")
             return
         try:
-            socket = await dial(server, f"{ENGINE}/{stream}", MAX_FRAME)
+            socket = await self.dial(server, f"{ENGINE}/{stream}", MAX_FRAME)
         except DIAL_ERRORS:
             return  # the server, or whoever came, has given up
         if listing.id not in self._listings:
