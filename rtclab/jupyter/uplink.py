@@ -44,7 +44,7 @@ ENGINE: Final = "rtclab/engine"
 DIAL_TIMEOUT: Final = 10.0  # s
 SETTLE_TIMEOUT: Final = 1.0  # s that making a room may take longer, so that its first widget knows
 FIRST_PAUSE: Final = 0.25  # s before another attempt
-LONGEST_PAUSE: Final = 15.0
+LONGEST_PAUSE: Final = 4.0  # a server that is started again is soon found; to look costs two small files
 ACTIVE_S: Final = 30.0
 
 Admit = Callable[[str, str], Connect]
