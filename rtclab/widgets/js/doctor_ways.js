@@ -219,7 +219,7 @@ async function tryServer(server) {
   try {
     pc = new RTCPeerConnection({ iceServers: [server], iceTransportPolicy: relay ? "relay" : "all" });
     pc.onicecandidate = ({ candidate }) => candidate?.type && found.add(candidate.type);
-    pc.onicecandidateerror = ({ errorCode, errorText }) => (problem = `${errorCode} ${errorText}`);
+    pc.onicecandidateerror = ({ errorCode, errorText }) => (problem = `${errorCode} ${errorText}`.replace(/[. ]+$/, ""));
     pc.addTransceiver("audio");
     await pc.setLocalDescription();
     await gathered(pc, GATHER_MS);
