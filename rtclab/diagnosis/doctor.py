@@ -220,7 +220,7 @@ class Doctor(anywidget.AnyWidget):
         said = [
             f"{check.name}: {check.detail}." for check in report.checks if check.state in ("fail", "warn")
         ]
-        self._note("kernel", "ok" if report.ok else "fail", " ".join([report.summary, *said]))
+        self._note("kernel", "ok" if report.ok else "fail", " ".join(said) or report.summary)
 
     def _note(self, name: str, state: State, detail: str) -> None:
         with self._lock:
