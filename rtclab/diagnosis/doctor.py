@@ -16,6 +16,7 @@ the room (`rtclab.signaling.comm`). Only the page that began last is listened to
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import functools
 import html
 import importlib.metadata
@@ -35,7 +36,7 @@ from ..errors import Closed, Timeout
 from ..room import Room
 from ..signaling.carrier import Carrier, Endpoint
 from ..signaling.comm import CommHub
-from ..signaling.ice_config import IceServers
+from ..signaling.ice_config import IceConfig, IceServers
 from ..widgets import bundle
 from ..widgets.cell import running_cell
 from . import machine
@@ -68,7 +69,7 @@ _POSTER = """<pre style="border:1px solid #c4c8cd;border-radius:4px;padding:10px
 _of_cell: dict[str, Doctor] = {}  # a cell that is run again replaces its report
 
 
-def doctor(ice_servers: IceServers = (), page_timeout: float = PAGE_S) -> Doctor:
+def doctor(ice_servers: IceServers = (), page_timeout: float = PAGE_S, ice: str = "lite") -> Doctor:
     """Examine how media will travel between a notebook page and this kernel; display what is returned.
 
     Parameters
@@ -78,6 +79,13 @@ def doctor(ice_servers: IceServers = (), page_timeout: float = PAGE_S) -> Doctor
         unasked.
     page_timeout : float
         Seconds after which the report is complete although no page has shown it.
+    ice : {"lite", "full"}
+        As `rtclab.Room` takes it: ``"full"`` lets the kernel, too, ask these servers how it can be reached.
+
+    Raises
+    ------
+    rtclab.errors.IceServerError
+        `ice_servers` or `ice` is none.
 
     Examples
     --------
@@ -85,7 +93,7 @@ def doctor(ice_servers: IceServers = (), page_timeout: float = PAGE_S) -> Doctor
     >>> await report.done()           # doctest: +SKIP
     >>> report.results                # doctest: +SKIP
     """
-    report = Doctor(ice_servers, page_timeout)
+    report = Doctor(ice_servers, page_timeout, ice)
     cell = running_cell()
     if cell:
         earlier = _of_cell.pop(cell, None)
@@ -104,11 +112,12 @@ class Doctor(anywidget.AnyWidget):
     key = traitlets.Unicode(read_only=True).tag(sync=True)
     checks: traitlets.List[list[str]] = traitlets.List(read_only=True).tag(sync=True)
 
-    def __init__(self, ice_servers: IceServers = (), page_timeout: float = PAGE_S) -> None:
+    def __init__(self, ice_servers: IceServers = (), page_timeout: float = PAGE_S, ice: str = "lite") -> None:
+        IceConfig(ice_servers, "all", ice)  # complains here, not once a page looks
         self.set_trait("key", secrets.token_hex(12))
         self.set_trait("checks", [[name, title, where] for name, (title, where) in CHECKS.items()])
         super().__init__()
-        self._ice_servers = ice_servers
+        self._ice: dict[str, Any] = {"ice_servers": ice_servers, "ice": ice}
         self._engine = get_engine()
         self._lock = threading.Lock()
         self._found: dict[str, tuple[State, str]] = dict.fromkeys(CHECKS, ("waiting", ""))
@@ -124,6 +133,7 @@ class Doctor(anywidget.AnyWidget):
             self._cell_loop: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
         except RuntimeError:  # no kernel around
             self._cell_loop = None
+        self._cell = contextvars.copy_context()
         self._hub = CommHub(self.send, self._connect)
         self.on_msg(self._on_content)
         self._engine.submit(self._examine_kernel())
@@ -210,7 +220,7 @@ class Doctor(anywidget.AnyWidget):
         said = [
             f"{check.name}: {check.detail}." for check in report.checks if check.state in ("fail", "warn")
         ]
-        self._note("kernel", "ok" if report.ok else "fail", " ".join([report.summary, *said]))
+        self._note("kernel", "ok" if report.ok else "fail", " ".join(said) or report.summary)
 
     def _note(self, name: str, state: State, detail: str) -> None:
         with self._lock:
@@ -300,7 +310,7 @@ class Doctor(anywidget.AnyWidget):
 
     async def _open_room(self, page: str) -> None:
         await self._end_room()
-        make = functools.partial(Room, "doctor", ice_servers=self._ice_servers)
+        make = functools.partial(Room, "doctor", **self._ice)
         room = await asyncio.get_running_loop().run_in_executor(None, make)
         if self._is_closed or page != self._page:
             await room.aclose()
@@ -326,10 +336,15 @@ class Doctor(anywidget.AnyWidget):
 
     def _hold_up(self, page: str) -> None:
         """Do to the kernel what a busy cell does."""
-        loop = self._cell_loop
-        self._tell({"say": "busy", "seconds": BUSY_S if loop is not None else 0}, page)
-        if loop is not None:
-            loop.call_soon_threadsafe(time.sleep, BUSY_S)
+        if self._cell_loop is None:
+            self._tell({"say": "busy", "seconds": 0}, page)
+        else:
+            self._cell_loop.call_soon_threadsafe(self._be_busy, page, context=self._cell)
+
+    def _be_busy(self, page: str) -> None:
+        # said by the cell, as of a widget that it displays: ipykernel may route what pages reply by that
+        self._tell({"say": "busy", "seconds": BUSY_S}, page)
+        time.sleep(BUSY_S)
 
     async def _tell_arrived(self, page: str) -> None:
         room = self._room

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from .. import __version__
 
-State = Literal["ok", "warn", "fail"]
+State = Literal["ok", "warn", "fail", "none"]
 Finding = tuple[State, str]
+
+# the checks by which media can travel
+REACH: Final = "Addresses"
+SERVERS: Final = ("Server extension", "Jupyter servers")
 
 
 @dataclass(frozen=True)
@@ -20,7 +24,7 @@ class Check:
     name : str
         What was looked at.
     state : str
-        ``"ok"``, ``"warn"`` or ``"fail"``.
+        ``"ok"``, ``"warn"``, ``"fail"``, or ``"none"`` for what cannot be looked at here.
     detail : str
         What was found, and what to do unless it is ok.
     """
@@ -58,7 +62,24 @@ class Report:
             return f"rtclab works here, with limits: {', '.join(warned)}."
         return "rtclab has everything it needs here."
 
+    @property
+    def sentence(self) -> str:
+        """How media will travel from here and what to change, in one sentence."""
+        if not self.ok:
+            return self.summary
+        warned = [check.name for check in self.checks if check.state == "warn"]
+        near = "pages on this machine" if REACH in warned else "pages that reach this machine"
+        beside = [name for name in SERVERS if name in warned]
+        if beside:
+            far = "by comm, which stands still while a cell runs"
+        else:
+            far = "through the WebSocket of their Jupyter server"
+        change = (
+            f"what could be better stands beside {', '.join(warned)}" if warned else "nothing needs to change"
+        )
+        return f"Media will travel by WebRTC over UDP to {near}, and to others {far}; {change}."
+
     def __repr__(self) -> str:
         width = max(len(check.name) for check in self.checks)
         lines = [f"{check.state:<4}  {check.name:<{width}}  {check.detail}" for check in self.checks]
-        return "\n".join([f"rtclab {__version__}", "", *lines, "", self.summary])
+        return "\n".join([f"rtclab {__version__}", "", *lines, "", self.sentence])

@@ -17,7 +17,7 @@ from typing import Literal
 
 from ..chromium import ChromiumMissing, ensure_chromium, find_chromium
 from . import server
-from .findings import Check, Finding, Report, State
+from .findings import REACH, SERVERS, Check, Finding, Report, State
 
 PACKAGES = ("aiortc", "aioice", "pylibsrtp", "av", "anywidget", "ipywidgets", "numpy", "pandas")
 LAB_PACKAGES = ("jupyterlab", "ipykernel")
@@ -184,13 +184,20 @@ def _codecs() -> Finding:
     return "ok", ", ".join(have)
 
 
+def _page() -> Finding:
+    return (
+        "none",
+        "its secure context, permissions, WebCodecs, WebSocket and comm: rtclab.doctor() in a notebook tells",
+    )
+
+
 def _chromium() -> Finding:
     try:
         path = find_chromium()
     except ChromiumMissing as error:
         return "warn", str(error)
     if path is None:
-        return "warn", "not found; only the browser tests need it"
+        return "none", "not found; only the browser tests need it"
     return "ok", path
 
 
@@ -201,12 +208,13 @@ CHECKS: dict[str, Callable[[], Finding]] = {
     "UDP over IPv4": _ipv4,
     "UDP over IPv6": _ipv6,
     "UDP port": _port,
-    "Addresses": _reach,
+    REACH: _reach,
     "Batched packets": _batches,
     "SRTP": _srtp,
     "Codecs": _codecs,
-    "Server extension": server.extension,
-    "Jupyter servers": server.servers,
+    SERVERS[0]: server.extension,
+    SERVERS[1]: server.servers,
     "STUN and TURN": server.ice,
     "Chromium": _chromium,
+    "Your page": _page,
 }

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import time
 from typing import TYPE_CHECKING
 
 from ..jupyter import EXTENSION
+from ..jupyter.record import Server as JupyterServer
 from ..jupyter.record import find_server, runtime_folder
 from .findings import Finding
 
@@ -20,6 +22,7 @@ ENABLE = f"jupyter server extension enable {EXTENSION} --sys-prefix"
 TRIES = 3
 TRY_S = 0.5
 ALLOCATE_S = 5.0
+SOCKET_S = 3.0
 
 
 def extension() -> Finding:
@@ -39,20 +42,40 @@ def extension() -> Finding:
 
 
 def servers() -> Finding:
-    """Whether the Jupyter servers that run have it."""
+    """Whether the Jupyter servers that run have it, and a WebSocket to it opens."""
     folder = runtime_folder()
     if folder is None or importlib.util.find_spec("jupyter_server") is None:
         return "ok", "none"
     from jupyter_server.serverapp import list_running_servers
 
-    running = {int(record["pid"]): str(record["url"]) for record in list_running_servers(str(folder))}
-    without = [url for pid, url in running.items() if find_server(folder, pid) is None]
+    said, without, state = [], [], "ok"
+    for record in list_running_servers(str(folder)):
+        url, server = str(record["url"]), find_server(folder, int(record["pid"]))
+        if server is None:
+            without.append(url)
+            continue
+        begun = time.monotonic()
+        problem = asyncio.run(_open(server))
+        took = f"in {1000 * (time.monotonic() - begun):.0f} ms"
+        said.append(f"{url} has the extension, {problem or f'and a WebSocket to it opened {took}'}")
+        state = "warn" if problem else state
     if without:
-        return (
-            "warn",
-            f"without the extension, until it is enabled and they are started again: {', '.join(without)}",
+        said.append(
+            f"without the extension, until it is enabled and they are started again: {', '.join(without)}"
         )
-    return "ok", f"with the extension: {', '.join(running.values())}" if running else "none runs now"
+    return ("warn" if without or state == "warn" else "ok"), "; ".join(said) or "none runs now"
+
+
+async def _open(server: JupyterServer) -> str:
+    """Open a WebSocket as a kernel does; what is wrong, or ``""``."""
+    from ..jupyter.uplink import DIAL_ERRORS, Uplink
+
+    try:
+        socket = await asyncio.wait_for(Uplink.dial(server), SOCKET_S)
+    except DIAL_ERRORS as error:
+        return f"but no WebSocket to it opens ({error or type(error).__name__}): start that server again"
+    socket.close()
+    return ""
 
 
 def ice() -> Finding:

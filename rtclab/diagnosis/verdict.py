@@ -81,7 +81,8 @@ def verdict(states: Mapping[str, State], page: bool = True, relayed: bool = Fals
         if not server:
             changes.append(f"to keep it going, {ENABLE}")
         changes.append(
-            "for less delay, run where UDP passes or give the room a TURN server (ice_servers=...)"
+            "for less delay, run where UDP passes or give the room a TURN server "
+            '(rtclab.Room(ice_servers=..., ice="full"))'
         )
     else:
         return Verdict(
@@ -90,6 +91,8 @@ def verdict(states: Mapping[str, State], page: bool = True, relayed: bool = Fals
             "No media will travel between this page and the kernel, as neither UDP nor any message gets "
             "through: let the running cell finish or restart the kernel, and examine again.",
         )
+    if states.get("ice") == "fail":
+        changes.append("for pages that need a relay, put right what stands beside STUN and TURN")
     if states.get("secure") == "fail":
         changes.insert(0, f"to publish from here, {SECURE}")
     elif "fail" in (states.get("permission"), states.get("camera")):

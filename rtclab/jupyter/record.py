@@ -98,15 +98,15 @@ def find_server(folder: Path | None, pid: int | None, former: Server | None = No
     pid : int or None
         See `parent_pid`.
     former : Server, optional
-        The one that was found earlier; should it be gone, one at the same URL takes its place, since a server
-        that is started again has another pid.
+        The one that was found earlier; the newest at its URL takes its place, since a server that is started
+        again has another pid.
     """
     if folder is None or pid is None:
         return None
-    server = _read(folder, pid)
-    if server is not None or former is None:
-        return server
-    for path in folder.glob("rtclab-*.json"):
+    if former is None:
+        return _read(folder, pid)
+    # the newest first, since a server that was killed leaves its own
+    for path in sorted(folder.glob("rtclab-*.json"), key=_written, reverse=True):
         number = path.stem.partition("-")[2]
         server = _read(folder, int(number)) if number.isdecimal() else None
         if server is not None and (server.url, server.sock) == (former.url, former.sock):
@@ -132,6 +132,13 @@ def _read(folder: Path, pid: int) -> Server | None:
         parts = parts._replace(netloc=f"localhost:{record.get('port')}")
     url = urlunsplit(parts._replace(path=parts.path.rstrip("/") + "/", query="", fragment=""))
     return Server(url, key, exposed, sock)
+
+
+def _written(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:  # gone meanwhile
+        return 0
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -42,10 +42,11 @@ from .requests import Responder
 
 logger = logging.getLogger(__name__)
 
+ENGINE: Final = "rtclab/engine"
 DIAL_TIMEOUT: Final = 10.0  # s
 SETTLE_TIMEOUT: Final = 1.0  # s that making a room may take longer, so that its first widget knows
 FIRST_PAUSE: Final = 0.25  # s before another attempt
-LONGEST_PAUSE: Final = 15.0
+LONGEST_PAUSE: Final = 4.0  # a server that is started again is soon found; to look costs two small files
 ACTIVE_S: Final = 30.0
 
 Admit = Callable[[str, str], Connect]
@@ -232,7 +233,7 @@ class Uplink:
     async def _stay(self, server: Server) -> bool:
         """Be connected for as long as it lasts; returns whether it was at all."""
         try:
-            self._socket = await self._dial(server, "rtclab/engine", MAX_CONTROL)
+            self._socket = await self.dial(server)
         except DIAL_ERRORS:
             return False
         active = asyncio.ensure_future(self._tell_active())
@@ -249,7 +250,9 @@ class Uplink:
                 listing.moved(None)
         return True
 
-    async def _dial(self, server: Server, path: str, size: int) -> WebSocketClientConnection:
+    @staticmethod
+    async def dial(server: Server, path: str = ENGINE, size: int = MAX_CONTROL) -> WebSocketClientConnection:
+        """Open a WebSocket to a server's extension, as a kernel; raises one of `DIAL_ERRORS`."""
         request = HTTPRequest(
             re.sub("^http", "ws", server.url) + path,
             headers={"Authorization": f"Bearer {server.key}"},
@@ -326,7 +329,7 @@ class Uplink:
             self._refuse(stream, 503, f"{listing.hub.limit} clients are connected, which is all")
             return
         try:
-            socket = await self._dial(server, f"rtclab/engine/{stream}", MAX_FRAME)
+            socket = await self.dial(server, f"{ENGINE}/{stream}", MAX_FRAME)
         except DIAL_ERRORS:
             return  # the server, or whoever came, has given up
         if listing.id not in self._listings:

@@ -26,9 +26,10 @@ def test_the_doctor_is_through_in_jupyterlab(lab_page: Callable[[str | Sequence[
     expect(doctor.get_by_role("status").filter(has_text=sentence)).to_be_visible()
     states = json.loads(notebook.run(2))
     assert not {"waiting", "running", "fail"} & set(states.values())
-    for check in ("secure", "webcodecs", "jupyter", "comm", "udp", "kernel", "versions"):
+    for check in ("secure", "webcodecs", "jupyter", "comm", "extension", "udp", "busy", "kernel", "versions"):
         assert states[check] == "ok", check
-    expect(doctor.locator("[data-check=busy]")).to_contain_text("while the kernel was held up for 1 s")
+    busy = doctor.locator("[data-check=busy]")
+    expect(busy).to_contain_text("while the kernel was held up for 1 s; by the Jupyter server's WebSocket")
     expect(doctor.locator("[data-check=versions]")).to_contain_text("JupyterLab")
 
     notebook.run(0)

@@ -25,8 +25,30 @@ def test_the_table_is_aligned_and_ends_with_one_sentence() -> None:
         "ok    UDP       both ways",
         "warn  Chromium  not found",
         "",
-        "rtclab works here, with limits: Chromium.",
+        "Media will travel by WebRTC over UDP to pages that reach this machine, and to others through the "
+        "WebSocket of their Jupyter server; what could be better stands beside Chromium.",
     ]
+
+
+@pytest.mark.parametrize(
+    ("warned", "words"),
+    [
+        (None, "; nothing needs to change."),
+        ("Addresses", "to pages on this machine, "),
+        ("Server extension", "by comm, which stands still while a cell runs; what could be better"),
+        ("Jupyter servers", "by comm, which stands still while a cell runs; what could be better"),
+    ],
+)
+def test_the_sentence_says_how_media_will_travel(warned: str | None, words: str) -> None:
+    checks = [Check(name, "warn" if name == warned else "ok", "as it is") for name in machine.CHECKS]
+    assert words in Report(tuple(checks)).sentence
+
+
+def test_what_only_a_page_can_tell_is_no_limit() -> None:
+    report = Report((Check("Your page", *machine.CHECKS["Your page"]()),))
+    assert report.checks[0].state == "none"
+    assert "rtclab.doctor()" in report.checks[0].detail
+    assert report.sentence.endswith("nothing needs to change.")
 
 
 def test_a_failure_is_named() -> None:
@@ -72,7 +94,7 @@ def test_the_command_prints_the_report(
     finding: Finding = ("ok", "fine")
     monkeypatch.setattr(machine, "CHECKS", {"Python": lambda: finding})
     assert main(["doctor"]) == 0
-    assert capsys.readouterr().out.endswith("rtclab has everything it needs here.\n")
+    assert capsys.readouterr().out.endswith("; nothing needs to change.\n")
     finding = ("fail", "too old")
     assert main(["doctor"]) == 1
 

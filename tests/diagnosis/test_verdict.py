@@ -46,7 +46,7 @@ def test_nothing_needs_to_change_where_udp_passes() -> None:
         ({"udp": "fail", "extension": "fail", "comm": "fail"}, "none", "error", "No media will travel"),
         ({"kernel": "fail"}, "none", "error", "cannot work in this kernel"),
         ({"page": False}, "unknown", "warn", "No page has shown this widget"),
-        ({"ice": "fail"}, "webrtc", "warn", "straight to this kernel"),
+        ({"ice": "fail"}, "webrtc", "warn", "put right what stands beside STUN and TURN"),
     ],
 )
 def test_each_way_has_its_sentence(other: dict[str, State], way: str, tone: str, words: str) -> None:

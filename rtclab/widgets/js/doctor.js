@@ -2,10 +2,12 @@
 /** The page's side of the doctor: makes its checks one after the other and tells the kernel, which sums up. */
 
 import { browserName, checkCamera, checkCodecs, checkPermission, checkSecure, within } from "./doctor_browser.js";
-import { checkExtension, checkIceServers, checkServer, checkUdp, median, msText, PINGS, serverConfig } from "./doctor_ways.js";
+import { checkExtension, checkIceServers, checkServer, checkUdp, CONNECT_MS, GATHER_MS, median, msText, openLine, PINGS, serverConfig } from "./doctor_ways.js";
 
 const KERNEL_MS = 10_000;
 const WAITS = 0.6; // of the time that a cell runs: a reply that takes longer has waited for the cell
+const UDP_HINT = `Where no datagram passes this takes ${CONNECT_MS / 1000} s.`;
+const ICE_HINT = `A silent server takes ${GATHER_MS / 1000} s.`;
 const NO_REPLY = "The kernel does not reply: a cell is running, or the kernel is gone.";
 
 /** @typedef {{check: string, title: string, where: string, state: string, detail: string}} Row */
@@ -121,11 +123,11 @@ export class Examination {
 
   /**
    * Shows a check while it runs, then what it found; tells the kernel.
-   * @param {string} check @param {() => any} make @returns {Promise<any>} the finding
+   * @param {string} check @param {() => any} make @param {string} [hint] shown while it runs @returns {Promise<any>} the finding
    */
-  async check(check, make) {
+  async check(check, make, hint = "") {
     const row = this.row(check);
-    Object.assign(row, { state: "running", detail: "" });
+    Object.assign(row, { state: "running", detail: hint });
     this.say({ say: "result", check, state: "running" });
     this.changed();
     const finding = await Promise.resolve()
@@ -151,10 +153,13 @@ export class Examination {
     const opened = (await room) !== null;
     await this.check("comm", () => this.checkComm());
     const { line = null } = await this.check("extension", () => checkExtension(config, path));
-    const { iceServers } = await this.check("udp", () => (opened ? this.checkUdp(line) : { state: "none", detail: NO_REPLY }));
-    await this.check("ice", () => checkIceServers(iceServers));
-    await this.check("busy", () => (opened ? this.checkBusy(line) : { state: "none", detail: NO_REPLY }));
+    const { iceServers } = await this.check("udp", () => (opened ? this.checkUdp(line) : { state: "none", detail: NO_REPLY }), UDP_HINT);
     line?.socket.close();
+    await this.check("ice", () => checkIceServers(iceServers), iceServers?.length ? ICE_HINT : "");
+    // the room has closed the first one when this page left
+    const again = line && (await openLine(config, path).catch(() => null));
+    await this.check("busy", () => (opened ? this.checkBusy(again) : { state: "none", detail: NO_REPLY }));
+    again?.socket.close();
   }
 
   tryCamera() {

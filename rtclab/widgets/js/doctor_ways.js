@@ -7,8 +7,8 @@ import { capital, within } from "./doctor_browser.js";
 
 const SOCKET_MS = 5000;
 const ANSWER_MS = 5000;
-const CONNECT_MS = 12_000;
-const GATHER_MS = 12_000;
+export const CONNECT_MS = 12_000;
+export const GATHER_MS = 12_000;
 export const PINGS = 5;
 
 /** What JupyterLab and Notebook tell of their server; null in VS Code and Colab. @returns {any} */
@@ -81,6 +81,11 @@ export class Line {
   }
 }
 
+/** @param {any} config @param {string} path of the room @returns {Promise<Line>} */
+export async function openLine(config, path) {
+  return new Line(await opened(jupyterUrl(config, `${path}/signaling`, true)));
+}
+
 /** @param {any} config @param {string | null} path of the room @returns {Promise<Finding & {line?: Line}>} */
 export async function checkExtension(config, path) {
   if (!config) return { state: "none", detail: "There is no Jupyter server to ask." };
@@ -90,7 +95,7 @@ export async function checkExtension(config, path) {
     if (reply.status === 404) return { state: "warn", detail: `The Jupyter server has no rtclab extension: signaling goes by comm, which waits for running cells. ${enable}` };
     if (!reply.ok) return { state: "fail", detail: `It answers ${reply.status} ${reply.statusText} to this page's login.` };
     if (!path) return { state: "fail", detail: "It is there, but this kernel has not registered a room with it: does the kernel run on the server's machine?" };
-    const line = new Line(await opened(jupyterUrl(config, `${path}/signaling`, true)));
+    const line = await openLine(config, path);
     const times = [];
     for (let i = 0; i < PINGS; i++) times.push(await line.ping());
     return { state: "ok", detail: `A WebSocket to the room: ${msText(median(times))} there and back.`, line };
@@ -214,7 +219,7 @@ async function tryServer(server) {
   try {
     pc = new RTCPeerConnection({ iceServers: [server], iceTransportPolicy: relay ? "relay" : "all" });
     pc.onicecandidate = ({ candidate }) => candidate?.type && found.add(candidate.type);
-    pc.onicecandidateerror = ({ errorCode, errorText }) => (problem = `${errorCode} ${errorText}`);
+    pc.onicecandidateerror = ({ errorCode, errorText }) => (problem = `${errorCode} ${errorText}`.replace(/[. ]+$/, ""));
     pc.addTransceiver("audio");
     await pc.setLocalDescription();
     await gathered(pc, GATHER_MS);
