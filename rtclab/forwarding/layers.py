@@ -189,7 +189,7 @@ class LayerSelector:
             if fitting and fitting[0] is not chosen:
                 chosen, reason = fitting[0], Reason.VIEW_SIZE
         if self.cap is not None:
-            allowed = alive[: self.cap]
+            allowed = [layer for layer in layers[: self.cap] if layer.alive] or alive[:1]
             if chosen not in allowed:
                 chosen, reason = allowed[-1], self._cap_reason
         if self.temporal_cap is not None and reason is None:
