@@ -14,10 +14,12 @@ from .stream import Stream
 
 @dataclass(frozen=True)
 class Upstream:
-    """Which streams (by index) a publisher shall send of a track, and why not all of them."""
+    """Which streams (by index) a publisher shall send of a track, why not all of them, and how many bit/s at
+    most (None: as it likes)."""
 
     streams: frozenset[int]
     reason: Reason | None = None
+    bitrate: int | None = None
 
 
 class Producer:

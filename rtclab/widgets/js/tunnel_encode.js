@@ -1,7 +1,7 @@
 // @ts-check
 /** Encoders of what is published through a tunnel: one for the sound, one for each simulcast layer of a picture. */
 
-import { isDemanded } from "./encodings.js";
+import { boundOf, isDemanded } from "./encodings.js";
 import { piecesOf } from "./tunnel_capture.js";
 import { CaptureClock } from "./tunnel_clock.js";
 import { fit, share } from "./tunnel_layers.js";
@@ -66,12 +66,12 @@ export class PictureSender {
 
   /** How much its layers would have without a limit. @param {import("./encodings.js").Demand | undefined} demand */
   wanted(demand) {
-    return this.layers.reduce((sum, { rid, most }) => sum + (isDemanded(demand, rid) ? most : 0), 0);
+    return this.layers.reduce((sum, { rid, most }) => sum + (isDemanded(demand, rid) ? boundOf(demand, most) : 0), 0);
   }
 
   /** @param {number} limit bit/s @param {import("./encodings.js").Demand | undefined} demand */
   allow(limit, demand) {
-    const given = share(limit, this.layers.map(({ rid, most, bps }) => ({ most, wanted: isDemanded(demand, rid), sent: bps > 0 })));
+    const given = share(limit, this.layers.map(({ rid, most, bps }) => ({ most: boundOf(demand, most), wanted: isDemanded(demand, rid), sent: bps > 0 })));
     this.layers.forEach((layer, i) => {
       if (given[i] && !layer.bps) layer.wantsKey = true;
       layer.bps = given[i];
