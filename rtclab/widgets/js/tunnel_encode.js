@@ -53,6 +53,8 @@ export class PictureSender {
     /** Of what is captured; and how many frames were. */
     this.size = { width: 0, height: 0 };
     this.frames = 0;
+    /** Whether the bitrate has been limited so far. */
+    this.careful = false;
     /** The smallest first. @type {Layer[]} */
     this.layers = encodings
       .map(({ rid = "", scaleResolutionDownBy = 1, maxBitrate = PLAIN_VIDEO_BPS }) => {
@@ -71,6 +73,7 @@ export class PictureSender {
 
   /** @param {number} limit bit/s @param {import("./encodings.js").Demand | undefined} demand */
   allow(limit, demand) {
+    this.careful = limit < Infinity;
     const given = share(limit, this.layers.map(({ rid, most, bps }) => ({ most: boundOf(demand, most), wanted: isDemanded(demand, rid), sent: bps > 0 })));
     this.layers.forEach((layer, i) => {
       if (given[i] && !layer.bps) layer.wantsKey = true;
@@ -115,8 +118,8 @@ export class PictureSender {
     const [width, height] = [even(this.size.width), even(this.size.height)];
     const resized = width !== layer.width || height !== layer.height;
     const key = layer.wantsKey || resized;
-    // an encoder counts with all frames; and on a line that is slow a keyframe must not be as large as it would be
-    const bps = layer.bps * layer.every * (key && layer.figures.limited !== "none" ? KEYFRAME_SHARE : 1);
+    // an encoder counts with all frames; and on a line that was slow before a keyframe must not be as large as it would be
+    const bps = layer.bps * layer.every * (key && this.careful ? KEYFRAME_SHARE : 1);
     if (resized || Math.abs(bps / layer.told - 1) > RECONFIGURE) {
       layer.encoder.configure({
         codec: this.codec,

@@ -15,8 +15,8 @@
  * Time is passed in, in seconds.
  */
 
-const LATE_S = 0.12;
-const DRAIN_S = 0.25;
+const LATE_S = 0.18;
+const DRAIN_S = 0.3;
 const BEHIND_S = 0.4;
 const SILENT_S = 4;
 /** Samples of the round trip that have to agree: those of so long, and so many. */
@@ -27,6 +27,9 @@ const SPREAD_S = 0.15;
 const FORGET_S = 5;
 /** So long without a call nothing ran here. */
 const STALL_S = 0.25;
+/** How often `update` is called; a page too busy for it also reads acks late. */
+const UPDATE_S = 0.1;
+const LAG_SHARE = 0.2;
 const MOST_DRAIN_S = 1.5;
 /** How long after a drain frames that travel alone tell how long the way is. */
 const ALONE_S = 1;
@@ -47,7 +50,7 @@ const GROWTH_PER_S = 1.4;
 /** How far beyond what is delivered the bitrate may go without a try. */
 const BEYOND = 1.25;
 const PATIENCE_S = 10;
-const MOST_PATIENCE_S = 40;
+const MOST_PATIENCE_S = 60;
 export const LEAST_BPS = 40_000;
 const WINDOW_S = 1;
 const PEAK_S = 3;
@@ -79,6 +82,9 @@ export class Pace {
     this.pictures = 0;
     this.ackedAt = -Infinity;
     this.seenAt = -Infinity;
+    this.updatedAt = Infinity;
+    /** By how much `update` is late of late. */
+    this.lag = 0;
     /** bit/s for everything; infinite until something has held it back */
     this.limit = Infinity;
     /** What was delivered when there was a queue. */
@@ -200,11 +206,13 @@ export class Pace {
    */
   update(now, wanted) {
     this.#wake(now);
+    this.lag += LAG_SHARE * (Math.max(0, now - this.updatedAt - UPDATE_S) - this.lag);
+    this.updatedAt = now;
     const delivered = this.delivered(now);
     if (delivered > this.peak.rate || now - this.peak.at > PEAK_S) this.peak = { rate: delivered, at: now };
     if (delivered > this.good.rate || now - this.good.at > GOOD_S) this.good = { rate: delivered, at: now };
     if (this.draining !== null && (this.pictures === 0 || now - this.draining > MOST_DRAIN_S)) this.#drained(now);
-    const queued = this.knows || now - this.drainedAt > 2 * ALONE_S ? this.queue : 0;
+    const queued = this.knows || now - this.drainedAt > 2 * ALONE_S ? this.queue - 2 * this.lag : 0;
     if (queued > LATE_S && this.draining === null) {
       if (now - this.changedAt > STEP_S) this.#less(now, wanted, delivered, queued);
     } else if (this.draining === null) this.#more(now, wanted);
