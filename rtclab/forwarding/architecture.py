@@ -167,6 +167,13 @@ class Architecture:
         consumers = self.stage.router.consumers.get(producer.id, ())
         return frozenset(consumer.wanted for consumer in consumers if consumer.wanted is not None)
 
+    def bound(self, producer: Producer) -> int | None:
+        """How many bit/s of a track with a single layer the best of its viewers can take; None for any."""
+        consumers = self.stage.router.consumers.get(producer.id, ())
+        bounds = [consumer.selector.bitrate for consumer in consumers if consumer.wanted is not None]
+        known = [bound for bound in bounds if bound is not None]
+        return max(known) if known and len(known) == len(bounds) and len(producer.streams) == 1 else None
+
     def lists(self, client_id: str) -> Sequence[Output] | None:
         """The tracks that a client may receive; None for those that the others publish."""
         return None

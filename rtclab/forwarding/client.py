@@ -345,11 +345,15 @@ class Client:
         for consumer in consumers:
             consumer.estimate_bps = remb.bitrate
         layered = [one for one in consumers if one.layer_count > 1 or one.highest_temporal]
-        if layered:
-            heaviest = max(layered, key=lambda consumer: consumer.bitrate_bps)
+        # an estimate that is a guess is no reason to ask a publisher for less
+        whole = [one for one in consumers if one.producer is not None and one.producer.kind == "video"]
+        certain = self.patience_s < SHORT_S
+        if layered or (whole and certain):
+            heaviest = max(layered or whole, key=lambda consumer: consumer.bitrate_bps)
             sent = sum(consumer.bitrate_bps for consumer in consumers)
             layers, temporal = heaviest.layer_count, heaviest.highest_temporal
-            heaviest.selector.estimate(remb.bitrate, sent, layers, temporal, now, self.patience_s)
+            own = heaviest.bitrate_bps if certain else None
+            heaviest.selector.estimate(remb.bitrate, sent, layers, temporal, now, self.patience_s, own)
 
     def _on_sender_report(self, report: rtcp.SenderReport, now: float) -> None:
         route = self._routes.get(report.ssrc)

@@ -178,6 +178,7 @@ class Consumer:
             selector.picked_temporal,
             selector.cap,
             selector.temporal_cap,
+            selector.bitrate,
         )
 
     def decide(self, now: float, choose: Choose = _as_asked) -> int | None:

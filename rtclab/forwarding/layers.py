@@ -6,7 +6,9 @@ stayed below 2 % for ten seconds (the rule of libwebrtc's loss-based controller,
 bounds). So does the viewer's own estimate (draft-alvestrand-rmcat-remb): one layer less when it has said for
 three seconds that less comes through than it is sent. An estimate never raises the cap: of what a viewer is
 not sent, it knows nothing. Where there is no smaller layer the frame rate gives way, one temporal layer a
-step; on the way back it returns first. A layer that its publisher does not send is never chosen.
+step; on the way back it returns first. Of a track with neither there is a bitrate that would come through:
+its publisher is asked for no more than the best of its viewers can take. A layer that its publisher does not
+send is never chosen.
 """
 
 from __future__ import annotations
@@ -20,6 +22,10 @@ STEP_DOWN_S = 2.0
 STEP_UP_S = 10.0
 ENOUGH = 0.9  # an overused path is estimated at 0.85 of what arrives (draft-ietf-rmcat-gcc section 5.5)
 SHORT_S = 3.0
+FITS = 0.85  # of the estimate, for a track that has to fit into it
+MIN_BPS = 40_000
+MAX_BPS = 10_000_000  # no bound any more
+ROOMY = 3.0  # an estimate so many times what is sent tells of a fast path
 
 
 class Reason(str, Enum):
@@ -85,6 +91,8 @@ class LayerSelector:
         How many layers loss and bandwidth allow; None for all.
     temporal_cap : int or None
         The highest temporal layer that they allow of the smallest one; None for all.
+    bitrate : int or None
+        Bit/s that bandwidth allows of a track with a single layer; None for any.
     """
 
     def __init__(self) -> None:
@@ -94,6 +102,8 @@ class LayerSelector:
         self.visible = True
         self.cap: int | None = None
         self.temporal_cap: int | None = None
+        self.bitrate: int | None = None
+        self._roomy = False
         self._changed = -1e9
         self._good_since: float | None = None
         self._short_since: float | None = None
@@ -132,6 +142,7 @@ class LayerSelector:
         temporal: int,
         now: float,
         patience_s: float = SHORT_S,
+        own_bps: float | None = None,
     ) -> None:
         """Take the viewer's estimate of what its path carries.
 
@@ -145,7 +156,10 @@ class LayerSelector:
             Seconds.
         patience_s : float
             How long it has to say the same before the layer goes down.
+        own_bps : float, optional
+            What it is sent of this track, whose publisher may be asked for less; None if it may not.
         """
+        self._roomy = estimate_bps > ROOMY * sent_bps
         if estimate_bps >= ENOUGH * sent_bps:
             self._short_since = None
         elif self._short_since is None:
@@ -153,6 +167,8 @@ class LayerSelector:
         elif now - self._short_since >= patience_s:
             self._short_since = now
             self._step_down(layers, temporal, Reason.BANDWIDTH, now)
+            if own_bps is not None and layers <= 1 and not temporal:
+                self.bitrate = max(int(FITS * estimate_bps - (sent_bps - own_bps)), MIN_BPS)
 
     def _step_down(self, layers: int, temporal: int, reason: Reason, now: float) -> None:
         cap = layers if self.cap is None else self.cap
@@ -168,6 +184,9 @@ class LayerSelector:
             self.temporal_cap = self.temporal_cap + 1 if self.temporal_cap + 1 < temporal else None
         elif self.cap is not None:
             self.cap = self.cap + 1 if self.cap + 1 < layers else None
+        elif self.bitrate is not None:
+            more = int(self.bitrate * (1.5 if self._roomy else 1.15))
+            self.bitrate = more if more < MAX_BPS else None
         else:
             return
         self._changed = now
@@ -189,10 +208,10 @@ class LayerSelector:
             if fitting and fitting[0] is not chosen:
                 chosen, reason = fitting[0], Reason.VIEW_SIZE
         if self.cap is not None:
-            allowed = alive[: self.cap]
+            allowed = [layer for layer in layers[: self.cap] if layer.alive] or alive[:1]
             if chosen not in allowed:
                 chosen, reason = allowed[-1], self._cap_reason
-        if self.temporal_cap is not None and reason is None:
+        if (self.temporal_cap is not None or self.bitrate is not None) and reason is None:
             reason = self._cap_reason
         return Choice(chosen.index, reason, temporal=self._temporal)
 

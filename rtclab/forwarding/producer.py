@@ -14,10 +14,12 @@ from .stream import Stream
 
 @dataclass(frozen=True)
 class Upstream:
-    """Which streams (by index) a publisher shall send of a track, and why not all of them."""
+    """Which streams (by index) a publisher shall send of a track, why not all of them, and how many bit/s at
+    most (None: as it likes)."""
 
     streams: frozenset[int]
     reason: Reason | None = None
+    bitrate: int | None = None
 
 
 class Producer:
@@ -77,7 +79,7 @@ class Producer:
         self.upstream = self.everything  # what its publisher was told to send
         self.enough: tuple[Upstream, float] | None = None  # less would do, and since when
         self._layers: list[Layer] = []
-        self.possible_layers: list[Layer] = []  # the same as if all were sent
+        self.possible_layers: list[Layer] = []  # the same as if all were sent, and whole
         self._layers_at: float | None = None
         # what to add to the publisher's NTP clock to have the room's, once its sender reports tell
         self.clock_offset: Callable[[], int | None] = lambda: None
@@ -115,8 +117,8 @@ class Producer:
         self.fanout.restart(stream.index)
 
     def by_size(self) -> list[Stream]:
-        """Its streams from the smallest picture to the largest; as offered while a size is unknown."""
-        sizes = [(stream.width or 0) * (stream.height or 0) for stream in self.streams]
+        """Its streams from the smallest whole picture to the largest; as offered while a size is unknown."""
+        sizes = [stream.whole[0] * stream.whole[1] for stream in self.streams]
         if not all(sizes):
             return list(self.streams)
         return sorted(self.streams, key=lambda stream: (sizes[stream.index], stream.index))
@@ -133,7 +135,10 @@ class Producer:
             ]
             if layers != self._layers:
                 self._layers = layers
-                self.possible_layers = [replace(layer, alive=True) for layer in layers]
+                self.possible_layers = [
+                    replace(layer, alive=True, height=self.streams[layer.index].whole[1] or None)
+                    for layer in layers
+                ]
         return self._layers
 
     def forward(self, now: float) -> None:

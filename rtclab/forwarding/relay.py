@@ -30,4 +30,5 @@ class Relay(Architecture):
         needed = self.needed(producer)
         if not needed:
             return Upstream(needed, Reason.NOT_WATCHED)
-        return Upstream(needed, Reason.LAYER_NOT_NEEDED if len(producer.streams) > 1 else None)
+        reason = Reason.LAYER_NOT_NEEDED if len(producer.streams) > 1 else None
+        return Upstream(needed, reason, self.bound(producer))

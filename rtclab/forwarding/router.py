@@ -11,6 +11,7 @@ import heapq
 import itertools
 import random
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 from ..rtp.packet import RtpPacket
 from ..rtp.rtcp import to_ntp
@@ -22,7 +23,7 @@ from .columns import Header
 from .consumer import Consumer
 from .layers import Reason
 from .levels import AudioLevels
-from .producer import Producer, Upstream
+from .producer import Producer
 
 TICK_S = 0.03
 # What has time is done a few times a second, much of it at once: the first of its kind after a pause, when
@@ -259,10 +260,11 @@ class Router:
             if now < producer.enough[1] + patience:
                 return
         elif not told.streams >= asked.streams:
-            asked = Upstream(told.streams | asked.streams, asked.reason)
+            asked = replace(asked, streams=told.streams | asked.streams)
         producer.enough = None
         if asked.streams == producer.everything.streams:
-            asked = producer.everything
+            bounded = asked.bitrate is not None
+            asked = replace(asked, reason=Reason.BANDWIDTH if bounded else producer.everything.reason)
         if asked != told:
             producer.upstream = asked
             self.on_upstream_changed(producer)

@@ -42,7 +42,8 @@ class Sfu(Architecture):
     def upstream(self, producer: Producer) -> Upstream:
         """The layers that somebody is to get, or else the smallest, so that who joins sees it at once."""
         needed = self.needed(producer) or frozenset([producer.by_size()[0].index])
-        return Upstream(needed, Reason.LAYER_NOT_NEEDED if len(needed) < len(producer.streams) else None)
+        reason = Reason.LAYER_NOT_NEEDED if len(needed) < len(producer.streams) else None
+        return Upstream(needed, reason, self.bound(producer))
 
     def published(self, producer: Producer, client_id: str, now: float) -> None:
         """Who shows a picture has a place in the order."""

@@ -54,6 +54,7 @@ class Stream:
         self.drops = Drops()
         self.width: int | None = None
         self.height: int | None = None
+        self.whole = 0, 0  # the largest so far: a sender short of bandwidth may make the picture smaller
         self.keyframe_sequence: int | None = None
         self.keyframe_arrival = 0.0
         self._keyframe_timestamp: int | None = None
@@ -171,6 +172,7 @@ class Stream:
             self._count_keyframe(packet, now)
         if info.width:
             self.width, self.height = info.width, info.height
+            self.whole = max(self.whole, (info.width, info.height or 0), key=lambda size: size[0] * size[1])
 
     def _count_keyframe(self, packet: Packet, now: float) -> None:
         self.keyframes.keyframe(now)

@@ -39,8 +39,10 @@ Room to client
     architecture {name, direct, mixed, peers: [{id, name, polite}]}
                                                      how the room forwards: when that changes, and after a
                                                      welcome if it is direct or mixed
-    encodings {track, active, rids, reason}          what to send of one of the client's own tracks: nothing,
-                                                     these rids, or everything (null); everything until told
+    encodings {track, active, rids, reason, max_bitrate}
+                                                     what to send of one of the client's own tracks: nothing,
+                                                     these rids, or everything (null); everything until told;
+                                                     max_bitrate: bit/s, left out where there is no bound
     peer {from, description, candidate, tracks}      from another client, in a mesh
     tunnel {re, open, reason}                        done; `error` not_allowed or no_codec if it cannot be
     error {re, code, message}   pong {re}   bye {code, message}

@@ -369,15 +369,24 @@ class Session:
             if self.state == "joined":
                 self._push(message, replaces="type")
 
-    def encodings(self, track: str, rids: Sequence[str] | None, active: bool, reason: str | None) -> None:
+    def encodings(
+        self,
+        track: str,
+        rids: Sequence[str] | None,
+        active: bool,
+        reason: str | None,
+        max_bitrate: int | None = None,
+    ) -> None:
         """Say what to send of the client's own `track`."""
-        message = {
+        message: dict[str, Any] = {
             "type": "encodings",
             "track": track,
             "active": active,
             "rids": None if rids is None else list(rids),
             "reason": reason,
         }
+        if max_bitrate is not None:
+            message["max_bitrate"] = max_bitrate
         self._encodings[track] = message
         if self.state == "joined":
             self._push(message, replaces="track")

@@ -114,7 +114,7 @@ class Switching:
         if upstream.streams and len(upstream.streams) < len(producer.streams):
             rids = [str(producer.streams[index].rid) for index in sorted(upstream.streams)]
         reason = upstream.reason.value if upstream.reason is not None else None
-        member.session.encodings(producer.id, rids, bool(upstream.streams), reason)
+        member.session.encodings(producer.id, rids, bool(upstream.streams), reason, upstream.bitrate)
         self.server.flush(member)
 
     # -- whom to connect to -----------------------------------------------------------------------------

@@ -360,6 +360,7 @@ class TunnelTransport:
         """Do what is due: acknowledge, ask for keyframes, report to the room."""
         if self.state != "connected":
             return
+        self.flow.seen(now)
         if self._taken_in != self._acked and now - self._acked_at >= ACK_S:
             self._ack(now)
         if self._left_out and not self.flow.stalled(now) and self.flow.clear(now, self.way.unsent):

@@ -13,6 +13,10 @@ was sent to its own, over that time or the one in which that was sent, whichever
 rate (draft-cheng-iccrg-delivery-rate-estimation). With a queue the best of the last samples, less a tenth, is
 the estimate of the bandwidth; without one it may only rise. It becomes REMB (draft-alvestrand-rmcat-remb).
 
+A page that stands still for a moment is no slow path: as long as no more is under way than the path is known
+to carry in a fraction of the time, pictures wait longer. Nor is a room: the time in which nothing ran here
+does not count.
+
 The rules are those of selkies and jupyter_rfb for the same job: sent minus acknowledged, the round trip taken
 off, a stall after 4 s, and a keyframe to go on with.
 """
@@ -23,6 +27,8 @@ from collections import deque
 from typing import NamedTuple
 
 LIMIT_S = 0.4
+PATIENT_S = 0.8  # with little under way
+STOOD_S = 0.3  # without a call for so long nothing ran here: ticks come more often
 KEYFRAME_LIMIT_S = 0.7
 SOUND_LIMIT_S = 0.8
 QUEUE_S = 0.22  # from here on there is a queue; half of it may be patience of who acknowledges
@@ -46,6 +52,7 @@ class _UnderWay(NamedTuple):
     delivered: int  # bytes acknowledged before it was sent, when, and when the last of them were sent
     delivered_at: float
     delivered_sent_at: float
+    stood: bool = False  # something stood still meanwhile: its round trip tells nothing
 
 
 class Flow:
@@ -84,6 +91,7 @@ class Flow:
         self._smallest_since = -1e9
         self._shown = False  # whether sound alone has
         self._last_ack = 0.0
+        self._seen_at = 1e9
 
     @property
     def under_way(self) -> int:
@@ -92,6 +100,7 @@ class Flow:
 
     def sent(self, number: int, size: int, now: float, keyframe: bool = False, audio: bool = False) -> None:
         """Note a frame of `size` bytes, numbered one up from the one before."""
+        self.seen(now)
         if not self._under_way:
             self._delivered_at = self._delivered_sent_at = now
             self._last_ack = now  # the time in which nothing was under way is no stall
@@ -112,9 +121,17 @@ class Flow:
         self._pictures += picture * size
         self._videos += not audio
 
+    def seen(self, now: float) -> None:
+        """Note that the room runs; to be called a few times a second."""
+        stood = now - self._seen_at
+        if stood > STOOD_S:
+            self._under_way = deque(one._replace(at=one.at + stood, stood=True) for one in self._under_way)
+        self._seen_at = now
+
     def ack(self, number: int, waiting_ms: int, now: float) -> None:
         """Take an acknowledgement; one for a frame that was never sent, or not any more, only tells that the
         other side is there."""
+        self.seen(now)
         self.waiting_s = min(waiting_ms, 60_000) / 1000
         self._last_ack = now
         queue = self._under_way
@@ -130,7 +147,8 @@ class Flow:
             if not frame.audio:
                 self._video_acked_at = now
         self.acked = number
-        self._take_round_trip(now - frame.at, now)
+        if not frame.stood:
+            self._take_round_trip(now - frame.at, now)
         self._delivered_at, self._delivered_sent_at = now, frame.at
         took = max(now - frame.delivered_at, frame.at - frame.delivered_sent_at, 1e-3)
         self._take_rate((self._delivered - frame.delivered) * 8 / took, now)
@@ -168,8 +186,8 @@ class Flow:
         if self._queue(now):
             self._queued_at = now
             self._best_bps = min(self._best_bps, best)
-            known = best if self.estimate_bps is None else min(self.estimate_bps, best)
-            self.estimate_bps = max(int(known * 0.9), MIN_ESTIMATE_BPS)
+            known = max(int(best * 0.9), MIN_ESTIMATE_BPS)
+            self.estimate_bps = known if self.estimate_bps is None else min(self.estimate_bps, known)
         else:
             self._best_bps = max(self._best_bps, best)
             if self.estimate_bps is not None:
@@ -200,6 +218,8 @@ class Flow:
         if not self._under_way:
             return unsent > MAX_UNSENT or self.waiting_s > LIMIT_S
         limit = LIMIT_S if self._under_way[0].picture else KEYFRAME_LIMIT_S
+        if self._bytes * 8 < (self.estimate_bps or self._best_bps) * LIMIT_S / 2:
+            limit = PATIENT_S
         return self.delay(now) > limit or self._full(now) or unsent > MAX_UNSENT or self.waiting_s > LIMIT_S
 
     def clear(self, now: float, unsent: int) -> bool:

@@ -100,6 +100,27 @@ def test_in_a_mesh_nothing_passes_and_back_from_it_everything_does(theatre: Thea
     assert sequences[1] == sequences[0] + 1
 
 
+@pytest.mark.parametrize("kind", [Sfu, Relay])
+def test_a_publisher_sends_no_more_than_the_best_viewer_can_take(
+    theatre: Theatre, kind: type[Architecture]
+) -> None:
+    theatre.take_up(kind)
+    alice = theatre.join("alice")
+    track = theatre.publish(alice)
+    bob, carol = (theatre.watch(theatre.join(name), track) for name in ("bob", "carol"))
+    theatre.picture(alice, 1, 0.1, keyframe=True)
+    bob.selector.bitrate = 200_000
+    theatre.router.review(track, 0.2)
+    assert track.upstream.bitrate is None
+    carol.selector.bitrate = 300_000
+    theatre.router.review(track, 0.3)
+    assert track.upstream == Upstream(frozenset([0]), Reason.BANDWIDTH, 300_000)
+    carol.selector.bitrate = None
+    theatre.router.review(track, 0.4)
+    assert track.upstream == track.everything
+    assert theatre.asked == [("t1", [0], "bandwidth"), ("t1", [0], None)]
+
+
 def test_the_relay_stops_a_publisher_nobody_watches_and_wakes_it_at_once(theatre: Theatre) -> None:
     theatre.take_up(Relay)
     alice, bob = theatre.join("alice"), theatre.join("bob")

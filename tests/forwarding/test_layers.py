@@ -190,3 +190,40 @@ def test_never_a_layer_that_is_not_sent(
     choice = selector.choose(layers)
     alive = [layer.index for layer in layers if layer.alive]
     assert choice.index in alive if alive else choice == Choice(None, Reason.PUBLISHER_SENDS_NOTHING)
+
+
+def test_a_track_with_one_layer_gets_a_bitrate_that_comes_through_and_it_back_in_steps() -> None:
+    selector = LayerSelector()
+    for tenth in range(12):
+        selector.estimate(450_000, 900_000, 1, 0, tenth / 10, 0.9, 850_000)
+    assert selector.bitrate == 0.85 * 450_000 - 50_000
+    assert selector.choose([Layer(0, None, 480, True)]) == Choice(0, Reason.BANDWIDTH)
+    before, now = selector.bitrate, 2.0
+    for _ in range(13):
+        selector.estimate(450_000, 380_000, 1, 0, now, 0.9, 330_000)
+        selector.loss(0.0, 1, 0, now)
+        now += 1
+    assert selector.bitrate == int(1.15 * before)
+    while selector.bitrate is not None:
+        before = selector.bitrate
+        selector.estimate(40_000_000, 380_000, 1, 0, now, 0.9, 330_000)
+        selector.loss(0.0, 1, 0, now)
+        assert selector.bitrate in (before, int(1.5 * before), None)
+        now += 1
+    assert now < 150
+    assert selector.choose([Layer(0, None, 480, True)]) == Choice(0, None)
+
+
+def test_a_publisher_is_not_asked_for_less_by_a_guess() -> None:
+    selector = LayerSelector()
+    for now in range(10):
+        selector.estimate(450_000, 900_000, 1, 0, float(now))
+    assert selector.bitrate is None
+
+
+def test_layers_that_are_not_sent_count_for_what_bandwidth_allows() -> None:
+    selector = LayerSelector()
+    selector.cap = 2
+    layers = [Layer(0, "q", 120, False), Layer(1, "h", 240, True), Layer(2, "f", 480, True)]
+    assert selector.choose(layers) == Choice(1, Reason.LOSS)
+    assert selector.choose([layers[0], layers[2]]).index == 2

@@ -66,97 +66,6 @@ def test_a_keyframe_says_what_it_is_coded_with(plain: Page) -> None:
     assert told == ["vp8", "avc1.42e01f", "avc1.640028", None]
 
 
-# A carrier of `rate` bit/s and `delay` s each way, sent to by a pace for `seconds` in frames of 30 a second.
-CARRIER = """
-const run = ({ phases, wanted, ackEvery = 0.1 }) => {
-  const pace = new m.Pace();
-  const out = [];
-  let now = 0, number = 0, busyUntil = 0;
-  const acks = [];
-  for (const { rate, delay, seconds } of phases) {
-    const end = now + seconds;
-    const figures = { late: 0, sent: 0, dropped: 0, limit: 0, lateAtEnd: 0 };
-    while (now < end) {
-      for (; acks.length && acks[0].at <= now; acks.shift()) pace.acked(acks[0].number, 0, acks[0].at);
-      const limit = Math.min(pace.update(now, wanted), wanted);
-      if (pace.blocked(now, 0)) figures.dropped += 1;
-      else {
-        const bytes = Math.round(limit / 30 / 8);
-        busyUntil = Math.max(busyUntil, now) + (8 * bytes) / rate;
-        const arrival = busyUntil + delay;
-        pace.sent(++number, bytes, now);
-        acks.push({ at: (Math.floor(arrival / ackEvery) + 1) * ackEvery + delay, number });
-        figures.late = Math.max(figures.late, arrival - now);
-        figures.lateAtEnd = arrival - now;
-        figures.sent += 1;
-      }
-      figures.limit = limit;
-      now += 1 / 30;
-    }
-    out.push(figures);
-  }
-  return out;
-};
-"""
-
-
-def test_a_slow_carrier_is_followed_and_a_good_one_used_again(plain: Page) -> None:
-    fast, slow, again = call(
-        plain,
-        "tunnel_pace.js",
-        CARRIER
-        + """return run({ wanted: 3e6, phases: [
-          { rate: 50e6, delay: 0.01, seconds: 5 },
-          { rate: 5e5, delay: 0.1, seconds: 20 },
-          { rate: 50e6, delay: 0.01, seconds: 40 },
-        ] });""",
-    )
-    assert fast["dropped"] == 0
-    assert fast["limit"] == 3e6
-    assert slow["late"] < 1.5
-    assert slow["lateAtEnd"] < 0.6
-    assert 0.4 * 5e5 < slow["limit"] < 5.5e5
-    assert again["limit"] == 3e6
-    assert again["dropped"] <= 15
-
-
-def test_nothing_is_sent_into_silence(plain: Page) -> None:
-    states = call(
-        plain,
-        "tunnel_pace.js",
-        """const pace = new m.Pace();
-        pace.sent(1, 100, 0); pace.acked(1, 0, 0.1);
-        for (let i = 0; i < 10; i++) pace.sent(2 + i, 100, 1 + i / 30);
-        const before = [1.2, 2.5, 6].map((now) => pace.blocked(now, 0));
-        pace.acked(11, 0, 6);
-        const after = pace.blocked(6.1, 0);
-        const full = pace.blocked(6.1, 10_000_000);
-        pace.acked(11, 0.6, 6.2);
-        return [before, after, full, pace.blocked(6.2, 0), pace.flight.length];""",
-    )
-    assert states == [[None, "behind", "silent"], None, "behind", "behind", 0]
-
-
-def test_layers_share_from_the_smallest(plain: Page) -> None:
-    shares = call(
-        plain,
-        "tunnel_pace.js",
-        """const share = (limit, ...some) =>
-          m.share(limit, [2e5, 7e5, 2.5e6].map((most, i) => ({ most, wanted: some.includes(i) })));
-        return [share(Infinity, 0, 1, 2), share(1.5e6, 0, 1, 2), share(6e5, 0, 1, 2), share(4e5, 0, 1, 2),
-          share(4e5, 2), share(1000, 1), share(1e6)];""",
-    )
-    assert shares == [
-        [2e5, 7e5, 2.5e6],
-        [2e5, 7e5, 0],
-        [2e5, 4e5, 0],
-        [2e5, 0, 0],
-        [0, 0, 4e5],
-        [0, 8e4, 0],
-        [0, 0, 0],
-    ]
-
-
 def test_acks_come_by_count_and_by_time(plain: Page) -> None:
     seen = call(
         plain,
@@ -213,6 +122,25 @@ def test_capture_times_are_even_however_late_they_are_read(plain: Page) -> None:
         return times.slice(10).map((time, i) => time - times[i + 9]);""",
     )
     assert max(abs(step - 1 / 30) for step in steps) < 0.001
+
+
+def test_a_clock_that_falls_behind_is_followed_and_a_lucky_sample_forgotten(plain: Page) -> None:
+    lucky, slower, stopped, sooner = call(
+        plain,
+        "tunnel_clock.js",
+        """const run = (late) => {
+          const offset = new m.Offset();
+          const out = [];
+          for (let i = 0; i < 30 * 50; i++) out.push(offset.learn(i / 50 - late(i / 50), i / 50));
+          return out.slice(-50 * 5).reduce((sum, one) => Math.max(sum, one), 0);
+        };
+        // one sample that came much sooner than all others; a clock that is one in a hundred slow; one that
+        // stood still; and a way that has become shorter
+        return [run((t) => (t === 5 ? 0.1 : 0.3)), run((t) => 0.2 + t / 100), run((t) => (t < 9 ? 0.1 : 0.8)),
+          run((t) => (t < 9 ? 0.9 : 0.1))];""",
+    )
+    assert max(lucky, stopped, sooner) == pytest.approx(0, abs=1e-6)
+    assert slower < 0.1
 
 
 STATE = {

@@ -290,7 +290,7 @@ export class RoomClient {
         return;
       case "encodings":
         this.demands.set(message.track, message);
-        this.peer?.demand(this.demands);
+        this.peer?.demand(this.demands, this.sending);
         this.waitForOthers();
         this.changed("demand");
         return;
@@ -403,7 +403,7 @@ export class RoomClient {
   /** The room has answered. @param {import("./peer.js").PeerLink} peer */
   negotiated(peer) {
     this.#sendDirectly();
-    peer.demand(this.demands);
+    peer.demand(this.demands, this.sending);
     this.choice.answered();
     this.ways.settle();
     this.changed("remote");

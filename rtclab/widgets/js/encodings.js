@@ -5,6 +5,7 @@
  * @typedef {object} Demand what the room wants of a track that we publish; everything until it says so
  * @property {boolean} active @property {string[] | null} rids exactly these layers; null: all
  * @property {string | null} reason why not everything
+ * @property {number} [max_bitrate] bit/s
  */
 
 /** @param {Demand | undefined} demand @param {string | undefined} rid @returns {boolean} */
@@ -12,6 +13,9 @@ export function isDemanded(demand, rid) {
   if (!demand) return true;
   return demand.active && (!rid || !demand.rids || demand.rids.includes(rid));
 }
+
+/** Bit/s that a layer may have. @param {Demand | undefined} demand @param {number | undefined} most */
+export const boundOf = (demand, most) => Math.min(most ?? Infinity, demand?.max_bitrate ?? Infinity);
 
 /** Parameters must be set as they were got, so each sender's changes wait for one another. @type {WeakMap<RTCRtpSender, Promise<void>>} */
 const turns = new WeakMap();

@@ -4,7 +4,7 @@
  * room's; a vacated slot is used again for the next track of its kind, so the session description stays short.
  */
 
-import { adjust, isDemanded } from "./encodings.js";
+import { adjust, boundOf, isDemanded } from "./encodings.js";
 import { Gathering } from "./ice.js";
 
 /**
@@ -190,11 +190,19 @@ export class PeerLink {
     return receivers;
   }
 
-  /** Sends what the room wants of each track, without another offer. @param {Map<string, import("./encodings.js").Demand>} demands by track */
-  demand(demands) {
+  /**
+   * Sends what the room wants of each track, without another offer.
+   * @param {Map<string, import("./encodings.js").Demand>} demands by track @param {Map<string, Sending>} sending
+   */
+  demand(demands, sending) {
     for (const { direction, key, track, transceiver } of this.slots) {
       if (direction !== "send" || key === null || track === null) continue;
-      adjust(transceiver.sender, ({ rid }) => ({ active: isDemanded(demands.get(track), rid) }));
+      const demand = demands.get(track);
+      const encodings = sending.get(key)?.encodings ?? [];
+      adjust(transceiver.sender, ({ rid }, i) => {
+        const bound = boundOf(demand, encodings[i]?.maxBitrate);
+        return { active: isDemanded(demand, rid), maxBitrate: bound === Infinity ? undefined : bound };
+      });
     }
   }
 

@@ -97,7 +97,7 @@ export class Tunnel {
     if (!this.client.transmitMedia(bytes)) return false;
     this.number += 1;
     this.bytes += bytes.length;
-    this.pace.sent(this.number, bytes.length, now);
+    this.pace.sent(this.number, bytes.length, now, !encoded.audio);
     return true;
   }
 

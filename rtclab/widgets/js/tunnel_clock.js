@@ -1,25 +1,44 @@
 // @ts-check
 /** Time in a tunnel: when something was captured, and when it is to be shown. Both learn from when things arrive. */
 
-const DRIFT = 1e-4;
 const JUMP_S = 1;
+/** Half of how long the smallest difference counts. */
+const MEMORY_S = 3;
+/** A clock that has fallen behind is followed at this pace, and at once from this far. */
+const FOLLOW = 0.02;
+const ASTRAY_S = 0.1;
 const LEAST_DELAY_S = 0.02;
 const MOST_DELAY_S = 0.5;
 const MARGIN_S = 0.01;
 
-/** The smallest difference between two clocks, which may drift slowly. Times are in seconds. */
+/**
+ * The smallest difference between two clocks in the last seconds: either may drift, or stand still for a while, as that of sound does
+ * on a machine that is too slow for it. Times are in seconds.
+ */
 export class Offset {
   constructor() {
     /** @type {number | null} */
     this.value = null;
     this.at = 0;
+    /** The smallest of this stretch of time and of the one before. */
+    this.smallest = [Infinity, Infinity];
+    this.since = 0;
   }
 
   /** @param {number} time on the one clock @param {number} now on the other @returns {number} how much later than the quickest */
   learn(time, now) {
     const seen = now - time;
-    const value = this.value === null || Math.abs(seen - this.value) > JUMP_S ? seen : this.value + DRIFT * (now - this.at);
-    this.value = Math.min(seen, value);
+    if (this.value === null || Math.abs(seen - this.value) > JUMP_S) {
+      this.value = seen;
+      this.smallest = [seen, seen];
+      this.since = now;
+    } else if (now - this.since > MEMORY_S) {
+      this.smallest = [Infinity, this.smallest[0]];
+      this.since = now;
+    }
+    this.smallest[0] = Math.min(this.smallest[0], seen);
+    const behind = Math.min(...this.smallest) - this.value;
+    this.value += behind > ASTRAY_S ? behind : Math.min(behind, FOLLOW * Math.max(0, now - this.at));
     this.at = now;
     return seen - this.value;
   }

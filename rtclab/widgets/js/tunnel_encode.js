@@ -1,16 +1,20 @@
 // @ts-check
 /** Encoders of what is published through a tunnel: one for the sound, one for each simulcast layer of a picture. */
 
-import { isDemanded } from "./encodings.js";
+import { boundOf, isDemanded } from "./encodings.js";
 import { piecesOf } from "./tunnel_capture.js";
 import { CaptureClock } from "./tunnel_clock.js";
-import { share } from "./tunnel_pace.js";
+import { fit, share } from "./tunnel_layers.js";
 
 const AUDIO_BPS = 48_000;
 const PLAIN_VIDEO_BPS = 1_000_000;
 const FRAMERATE = 30;
-/** Frames that may wait for their encoder: a machine that is too slow leaves some out. */
-const MOST_QUEUED = 2;
+/** Of its bitrate that an encoder is told for a keyframe; it makes them as large as half a second of that. */
+const KEYFRAME_SHARE = 0.25;
+/** Frames that may be in an encoder: a machine that is too slow leaves some out. Its own queue does not tell of those it works on. */
+const MOST_ENCODING = 2;
+/** One that has not come out after so long was left out by the encoder. */
+const LOST_S = 0.5;
 /** A change of the bitrate that is worth telling the encoder. */
 const RECONFIGURE = 0.1;
 
@@ -33,7 +37,7 @@ export const tunnelCodec = (name) => CODECS[String(name).toLowerCase().replace("
  * @property {(error: Error) => void} failed
  */
 
-/** @typedef {{rid: string, scale: number, most: number, bps: number, encoder: VideoEncoder, width: number, height: number, told: number, wantsKey: boolean, figures: import("./tunnel_figures.js").Tally}} Layer */
+/** @typedef {{rid: string, scale: number, most: number, bps: number, encoder: VideoEncoder, encoding: {timestamp: number, at: number}[], width: number, height: number, halved: number, every: number, told: number, wantsKey: boolean, figures: import("./tunnel_figures.js").Tally}} Layer */
 
 export class PictureSender {
   /**
@@ -46,12 +50,17 @@ export class PictureSender {
     this.codec = codec;
     this.outlet = outlet;
     this.clock = new CaptureClock();
+    /** Of what is captured; and how many frames were. */
+    this.size = { width: 0, height: 0 };
+    this.frames = 0;
+    /** Whether the bitrate has been limited so far. */
+    this.careful = false;
     /** The smallest first. @type {Layer[]} */
     this.layers = encodings
       .map(({ rid = "", scaleResolutionDownBy = 1, maxBitrate = PLAIN_VIDEO_BPS }) => {
         const layer = /** @type {any} */ ({ rid, scale: scaleResolutionDownBy, most: maxBitrate, bps: maxBitrate });
         layer.encoder = new VideoEncoder({ output: (chunk) => this.#encoded(layer, chunk), error: outlet.failed });
-        return Object.assign(layer, { width: 0, height: 0, told: 0, wantsKey: true, figures: tally() });
+        return Object.assign(layer, { encoding: [], width: 0, height: 0, halved: 0, every: 1, told: 0, wantsKey: true, figures: tally() });
       })
       .sort((a, b) => b.scale - a.scale);
     this.end = media ? piecesOf(media, (frame) => this.#take(frame)) : () => {};
@@ -59,15 +68,17 @@ export class PictureSender {
 
   /** How much its layers would have without a limit. @param {import("./encodings.js").Demand | undefined} demand */
   wanted(demand) {
-    return this.layers.reduce((sum, { rid, most }) => sum + (isDemanded(demand, rid) ? most : 0), 0);
+    return this.layers.reduce((sum, { rid, most }) => sum + (isDemanded(demand, rid) ? boundOf(demand, most) : 0), 0);
   }
 
   /** @param {number} limit bit/s @param {import("./encodings.js").Demand | undefined} demand */
   allow(limit, demand) {
-    const given = share(limit, this.layers.map(({ rid, most }) => ({ most, wanted: isDemanded(demand, rid) })));
+    this.careful = limit < Infinity;
+    const given = share(limit, this.layers.map(({ rid, most, bps }) => ({ most: boundOf(demand, most), wanted: isDemanded(demand, rid), sent: bps > 0 })));
     this.layers.forEach((layer, i) => {
       if (given[i] && !layer.bps) layer.wantsKey = true;
       layer.bps = given[i];
+      if (given[i] && this.size.height) Object.assign(layer, fit(given[i], layer.most, this.size.height / layer.scale, layer.halved));
       layer.figures.limited = isDemanded(demand, layer.rid) && given[i] < layer.most ? "bandwidth" : "none";
     });
   }
@@ -82,40 +93,54 @@ export class PictureSender {
     const { outlet } = this;
     const now = outlet.now();
     this.clock.captured(frame.timestamp / 1e6, now);
+    this.size = { width: frame.displayWidth, height: frame.displayHeight };
+    this.frames += 1;
     const blocked = outlet.blocked();
     for (const layer of this.layers) {
-      if (!layer.bps || layer.encoder.state === "closed") continue;
-      const reason = blocked ?? (layer.encoder.encodeQueueSize > MOST_QUEUED ? "encoder_busy" : null);
+      if (!layer.bps || layer.encoder.state === "closed" || this.frames % layer.every) continue;
+      const reason = blocked ?? (this.#busy(layer, now) ? "encoder_busy" : null);
       if (reason) layer.figures.drop(reason);
       else this.#encode(layer, frame);
     }
     frame.close();
   }
 
+  /** @param {Layer} layer @param {number} now */
+  #busy(layer, now) {
+    layer.encoding = layer.encoding.filter(({ at }) => now - at < LOST_S);
+    return layer.encoding.length >= MOST_ENCODING;
+  }
+
   /** @param {Layer} layer @param {VideoFrame} frame */
   #encode(layer, frame) {
-    const even = (/** @type {number} */ size) => Math.max(2, 2 * Math.round(size / layer.scale / 2));
-    const [width, height] = [even(frame.displayWidth), even(frame.displayHeight)];
+    const scale = layer.scale * 2 ** layer.halved;
+    const even = (/** @type {number} */ size) => Math.max(2, 2 * Math.round(size / scale / 2));
+    const [width, height] = [even(this.size.width), even(this.size.height)];
     const resized = width !== layer.width || height !== layer.height;
-    if (resized || Math.abs(layer.bps / layer.told - 1) > RECONFIGURE) {
+    const key = layer.wantsKey || resized;
+    // an encoder counts with all frames; and on a line that was slow before a keyframe must not be as large as it would be
+    const bps = layer.bps * layer.every * (key && this.careful ? KEYFRAME_SHARE : 1);
+    if (resized || Math.abs(bps / layer.told - 1) > RECONFIGURE) {
       layer.encoder.configure({
         codec: this.codec,
         width,
         height,
-        bitrate: layer.bps,
+        bitrate: bps,
         framerate: FRAMERATE,
         latencyMode: "realtime",
         ...(this.codec === "vp8" ? {} : { avc: { format: /** @type {const} */ ("annexb") } }),
       });
-      Object.assign(layer, { width, height, told: layer.bps });
+      Object.assign(layer, { width, height, told: bps });
     }
-    layer.encoder.encode(frame, { keyFrame: layer.wantsKey || resized });
+    layer.encoding.push({ timestamp: frame.timestamp, at: this.outlet.now() });
+    layer.encoder.encode(frame, { keyFrame: key });
     layer.wantsKey = false;
   }
 
   /** @param {Layer} layer @param {EncodedVideoChunk} chunk */
   #encoded(layer, chunk) {
     const { rid, width, height } = layer;
+    layer.encoding = layer.encoding.filter(({ timestamp }) => timestamp > chunk.timestamp);
     const key = chunk.type === "key";
     const time = this.clock.time(chunk.timestamp / 1e6);
     if (this.outlet.send({ key, audio: false, time, width, height, rid, chunk })) {

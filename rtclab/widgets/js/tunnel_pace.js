@@ -2,83 +2,188 @@
 /**
  * How much may be sent over a carrier that loses nothing but may be slow: acknowledgements tell how late it is.
  *
- * Late is how much longer than the quickest round trip the oldest frame has been under way. From `LATE_S` the bitrate goes
- * down, from `BEHIND_S` frames are dropped before they are encoded; after `SILENT_S` without an ack nothing is sent until one
- * comes. The bitrate follows what was delivered, is at most halved at a time, and comes back slowly. And no more is under way than
- * the carrier has taken in such a time before, so that one that becomes slow at once has little to catch up with.
+ * A queue on the way shows as round trips above the smallest of the last seconds. One that is there in every sample of a while
+ * (`LATE_S`) makes the bitrate a share of what was delivered, before much waits; from `DRAIN_S` no picture is sent until all have
+ * arrived, which also tells how long the way takes when it is empty. Then the bitrate comes back, slowly near the rate at which
+ * there was a queue, and hardly beyond what is really delivered: of what was not sent nothing is known. After a while without a
+ * queue it tries, and after a try that failed it waits longer (so do BBR, draft-cardwell-iccrg-bbr-congestion-control, and
+ * draft-ietf-rmcat-gcc).
+ *
+ * A machine that stands still for a moment is no slow carrier: the time in which nothing ran here does not count, and what was held
+ * up elsewhere arrives at once, so the newest frame of it is not late. Beyond `BEHIND_S`, or what the carrier can have taken,
+ * pictures are left out before they are encoded; after `SILENT_S` without an ack nothing is sent until one comes.
  * Time is passed in, in seconds.
  */
 
-const LATE_S = 0.3;
+const LATE_S = 0.18;
+const DRAIN_S = 0.3;
 const BEHIND_S = 0.4;
 const SILENT_S = 4;
-const ROOM_S = 0.12;
-const LEAST_ROOM = 48_000;
+/** Samples of the round trip that have to agree: those of so long, and so many. */
+const AGREE_S = 0.8;
+const AGREE = 3;
+const SPREAD_S = 0.15;
+/** Half of how long the smallest round trip counts. */
+const FORGET_S = 5;
+/** So long without a call nothing ran here. */
+const STALL_S = 0.25;
+/** How often `update` is called; a page too busy for it also reads acks late. */
+const UPDATE_S = 0.1;
+const LAG_SHARE = 0.2;
+const MOST_DRAIN_S = 1.5;
+/** How long after a drain frames that travel alone tell how long the way is. */
+const ALONE_S = 1;
+const LEAST_CAPACITY_BPS = 50_000;
+
+/** What may be under way: what the carrier takes in so long, or so many bytes before and after it was found slow. */
+const ROOM_S = 0.3;
+const FIRST_ROOM = 48_000;
+const LEAST_ROOM = 12_000;
+
+const TARGET = 0.85;
 const STEP_S = 0.5;
-const HOLD_S = 1.5;
+const HOLD_S = 2;
+/** A queue that falls by this between two looks needs nothing more. */
+const FALLING_S = 0.03;
+const CLIMB_PER_S = 1.06;
 const GROWTH_PER_S = 1.4;
-/** An encoder given less than this makes nothing that can be seen. */
-const LEAST_LAYER_BPS = 80_000;
+/** How far beyond what is delivered the bitrate may go without a try. */
+const BEYOND = 1.25;
+const PATIENCE_S = 10;
+const MOST_PATIENCE_S = 60;
+export const LEAST_BPS = 40_000;
 const WINDOW_S = 1;
-const FORGET_S = 4;
-/** The least share of its bitrate that makes another layer worth sending. */
-const WORTH = 0.5;
+const PEAK_S = 3;
+/** A share of the most that was delivered in so long: less is believed only after a drain. */
+const GOOD = 0.7;
+const GOOD_S = 15;
+const KEEPS_UP = 1.1;
+
+/**
+ * @typedef {{number: number, bytes: number, at: number, picture: boolean, alone: boolean, stood: boolean}} UnderWay
+ * `alone`: no picture was under way before it; `stood`: something stood still meanwhile, so its round trip tells nothing
+ */
 
 export class Pace {
   constructor() {
-    /** Frames under way, oldest first. @type {{number: number, bytes: number, at: number}[]} */
+    /** Frames under way, oldest first. @type {UnderWay[]} */
     this.flight = [];
     /** What arrived of late. @type {{bytes: number, at: number}[]} */
     this.arrived = [];
-    /** The quickest round trips of this stretch of time and of the one before. */
-    this.quickest = [Infinity, Infinity];
+    /** Round trips of late. @type {{rtt: number, at: number}[]} */
+    this.trips = [];
+    /** The smallest round trips of this stretch of time and of the one before. */
+    this.smallest = [Infinity, Infinity];
     this.stretch = 0;
     /** @type {number | null} seconds */
     this.rtt = null;
     this.waiting = 0;
     this.underway = 0;
+    this.pictures = 0;
     this.ackedAt = -Infinity;
-    /** bit/s for everything; infinite while nothing holds it back */
+    this.seenAt = -Infinity;
+    this.updatedAt = Infinity;
+    /** By how much `update` is late of late. */
+    this.lag = 0;
+    /** bit/s for everything; infinite until something has held it back */
     this.limit = Infinity;
+    /** What was delivered when there was a queue. */
+    this.ceiling = Infinity;
+    /** How long the way took then. */
+    this.way = 0;
+    /** The most that was delivered lately, and when. */
+    this.peak = { rate: 0, at: -Infinity };
+    this.good = { rate: 0, at: -Infinity };
+    /** The limit before it was lowered. */
+    this.before = Infinity;
+    /** Of a drain: how long what was under way had taken to send and took to arrive, and the round trip before. */
+    this.proof = { sending: 0, arriving: Infinity, rtt: 0 };
     this.changedAt = -Infinity;
+    this.queuedAt = -Infinity;
+    this.queuedBefore = 0;
     this.grownAt = -Infinity;
+    this.triedAt = -Infinity;
+    this.patience = PATIENCE_S;
+    /** Since when pictures wait for those under way. @type {number | null} */
+    this.draining = null;
+    this.drainedAt = -Infinity;
+    this.drained = 0;
+    /** Whether it was seen since the last drain how long the way takes. */
+    this.knows = true;
   }
 
-  /** @param {number} number @param {number} bytes @param {number} now */
-  sent(number, bytes, now) {
-    this.flight.push({ number, bytes, at: now });
+  /** @param {number} number @param {number} bytes @param {number} now @param {boolean} [picture] */
+  sent(number, bytes, now, picture = true) {
+    this.#wake(now);
+    this.flight.push({ number, bytes, at: now, picture, alone: this.pictures === 0, stood: false });
     this.underway += bytes;
+    if (picture) this.pictures += bytes;
   }
 
   /** @param {number} number the highest that arrived @param {number} waiting seconds it waits there @param {number} now */
   acked(number, waiting, now) {
+    this.#wake(now);
     let last = null;
     while (this.flight.length && this.flight[0].number <= number) {
-      last = /** @type {{bytes: number, at: number}} */ (this.flight.shift());
+      last = /** @type {UnderWay} */ (this.flight.shift());
       this.underway -= last.bytes;
+      if (last.picture) this.pictures -= last.bytes;
+      this.drained += last.bytes;
       this.arrived.push({ bytes: last.bytes, at: now });
     }
     this.waiting = waiting;
     this.ackedAt = now;
-    if (!last) return;
+    if (!last || last.stood) return;
     const rtt = now - last.at;
     this.rtt = this.rtt === null ? rtt : 0.8 * this.rtt + 0.2 * rtt;
+    this.trips.push({ rtt, at: now });
+    while (this.trips.length > AGREE && this.trips[0].at < now - AGREE_S) this.trips.shift();
     if (now - this.stretch > FORGET_S) {
       this.stretch = now;
-      this.quickest = [Infinity, this.quickest[0]];
+      this.smallest = [Infinity, this.smallest[0]];
     }
-    this.quickest[0] = Math.min(this.quickest[0], rtt);
+    this.smallest[0] = Math.min(this.smallest[0], rtt);
+    if (last.alone && last.at >= this.drainedAt && last.at < this.drainedAt + ALONE_S) this.#learn(rtt - (8 * last.bytes) / this.#capacity);
   }
 
-  /** How late the carrier is. @param {number} now @returns {number} seconds */
+  /** The way was empty: that is how long it takes. @param {number} rtt */
+  #learn(rtt) {
+    if (this.knows) return;
+    const { sending, arriving, rtt: former } = this.proof;
+    // it came as fast as it was sent, and the way takes as long when nothing is under way: there was no queue
+    if (arriving < KEEPS_UP * sending && former - rtt < LATE_S) this.limit = Math.max(this.limit, this.before);
+    this.knows = true;
+    this.smallest = [rtt, Infinity];
+    this.trips = [];
+  }
+
+  get #capacity() {
+    return Math.max(LEAST_CAPACITY_BPS, Math.min(this.ceiling, this.peak.rate || Infinity));
+  }
+
+  /** @param {number} now */
+  #wake(now) {
+    const stood = now - this.seenAt;
+    if (stood > STALL_S) for (const frame of this.flight) Object.assign(frame, { at: frame.at + stood, stood: true });
+    this.seenAt = Math.max(this.seenAt, now);
+  }
+
+  get #quickest() {
+    const quickest = Math.min(...this.smallest);
+    return quickest === Infinity ? LATE_S : quickest;
+  }
+
+  /** How late the oldest frame under way is. @param {number} now @returns {number} seconds */
   late(now) {
     if (!this.flight.length) return this.waiting;
     return Math.max(this.waiting, now - this.flight[0].at - this.#quickest);
   }
 
-  get #quickest() {
-    const quickest = Math.min(...this.quickest);
-    return quickest === Infinity ? LATE_S : quickest;
+  /** How long what is sent waits on the way: so much in every sample. @returns {number} seconds */
+  get queue() {
+    const span = this.trips.length < AGREE ? 0 : this.trips[this.trips.length - 1].at - this.trips[0].at;
+    if (span < SPREAD_S) return 0; // what comes at once was held up together
+    return Math.min(...this.trips.map(({ rtt }) => rtt)) - this.#quickest;
   }
 
   /**
@@ -86,10 +191,13 @@ export class Pace {
    * @param {number} now @param {number} unsent bytes that wait in the carrier @returns {"behind" | "silent" | null}
    */
   blocked(now, unsent) {
+    this.#wake(now);
     const quiet = this.flight.length ? now - Math.max(this.ackedAt, this.flight[0].at) : 0;
     if (quiet > SILENT_S) return "silent";
-    const room = Math.max(LEAST_ROOM, (1.25 * this.delivered(now) * (this.#quickest + ROOM_S)) / 8);
-    return this.late(now) > BEHIND_S || Math.max(this.underway, unsent) > room ? "behind" : null;
+    const free = this.ceiling === Infinity ? FIRST_ROOM : LEAST_ROOM;
+    const room = Math.max(free, (BEYOND * this.peak.rate * (this.#quickest + ROOM_S)) / 8);
+    const full = Math.max(this.underway, unsent) > room;
+    return full || this.draining !== null || (this.knows && this.late(now) > BEHIND_S) ? "behind" : null;
   }
 
   /**
@@ -97,20 +205,77 @@ export class Pace {
    * @param {number} now @param {number} wanted bit/s without a limit @returns {number} bit/s
    */
   update(now, wanted) {
+    this.#wake(now);
+    this.lag += LAG_SHARE * (Math.max(0, now - this.updatedAt - UPDATE_S) - this.lag);
+    this.updatedAt = now;
     const delivered = this.delivered(now);
-    const late = this.late(now) > LATE_S;
-    if (late && now - this.changedAt > STEP_S) {
-      const from = Math.min(this.limit, wanted);
-      this.limit = Math.max(LEAST_LAYER_BPS, 0.5 * from, Math.min(0.85 * from, 0.9 * delivered));
-      this.changedAt = now;
-    }
-    const still = now - Math.max(this.changedAt + HOLD_S, this.grownAt);
-    if (!late && still > 0 && this.limit < Infinity) {
-      this.limit *= GROWTH_PER_S ** Math.min(still, 1);
-      if (this.limit > wanted) this.limit = Infinity;
-    }
-    this.grownAt = Math.max(now, this.changedAt + HOLD_S);
+    if (delivered > this.peak.rate || now - this.peak.at > PEAK_S) this.peak = { rate: delivered, at: now };
+    if (delivered > this.good.rate || now - this.good.at > GOOD_S) this.good = { rate: delivered, at: now };
+    if (this.draining !== null && (this.pictures === 0 || now - this.draining > MOST_DRAIN_S)) this.#drained(now);
+    const queued = this.knows || now - this.drainedAt > 2 * ALONE_S ? this.queue - 2 * this.lag : 0;
+    if (queued > LATE_S && this.draining === null) {
+      if (now - this.changedAt > STEP_S) this.#less(now, wanted, delivered, queued);
+    } else if (this.draining === null) this.#more(now, wanted);
+    this.grownAt = now;
     return this.limit;
+  }
+
+  /** @param {number} now @param {number} wanted @param {number} delivered @param {number} queued */
+  #less(now, wanted, delivered, queued) {
+    const falling = queued < this.queuedBefore - FALLING_S;
+    const again = now - this.queuedAt < HOLD_S;
+    if (now - this.triedAt < PATIENCE_S) this.patience = Math.min(2 * this.patience, MOST_PATIENCE_S);
+    this.triedAt = -Infinity;
+    this.queuedBefore = queued;
+    this.way = this.#quickest;
+    this.queuedAt = this.changedAt = now;
+    if (falling && again) return;
+    const from = Math.min(this.limit, wanted);
+    if (!again) this.before = this.limit;
+    this.ceiling = Math.max(delivered, GOOD * this.good.rate);
+    this.limit = Math.max(LEAST_BPS, from / 2, TARGET * Math.min(from, this.ceiling));
+    if (queued > DRAIN_S || again) this.#drain(now);
+  }
+
+  /** @param {number} now */
+  #drain(now) {
+    this.draining = now;
+    this.drained = 0;
+    this.proof = { sending: now - (this.flight[0]?.at ?? now), arriving: Infinity, rtt: this.trips[this.trips.length - 1]?.rtt ?? 0 };
+  }
+
+  /** @param {number} now */
+  #drained(now) {
+    const took = (this.proof.arriving = now - (this.draining ?? now));
+    if (this.drained > LEAST_ROOM) {
+      this.ceiling = (8 * this.drained) / Math.max(took, SPREAD_S);
+      this.good = { rate: this.ceiling, at: now };
+      this.limit = Math.max(LEAST_BPS, Math.min(this.limit, TARGET * this.ceiling));
+    }
+    this.draining = null;
+    this.drainedAt = this.changedAt = now;
+    this.knows = false;
+    this.trips = [];
+  }
+
+  /** @param {number} now @param {number} wanted */
+  #more(now, wanted) {
+    const seconds = Math.min(now - Math.max(this.changedAt + HOLD_S, this.grownAt), 1);
+    if (seconds <= 0 || this.limit === Infinity) return;
+    if (this.#quickest < this.way / 2) this.patience = PATIENCE_S; // it is another way now
+    const quiet = now - this.queuedAt;
+    const near = quiet < PATIENCE_S && this.limit > TARGET * this.ceiling;
+    const known = BEYOND * this.peak.rate;
+    const { limit } = this;
+    const next = limit * (near ? CLIMB_PER_S : GROWTH_PER_S) ** seconds;
+    if (next <= known) this.limit = next;
+    else if (quiet < this.patience) this.limit = Math.max(limit, known);
+    else {
+      this.limit = next;
+      this.triedAt = now;
+    }
+    // of more than is wanted nothing is known
+    this.limit = Math.min(this.limit, Math.max(limit, BEYOND * wanted));
   }
 
   /** @param {number} now @returns {number} bit/s that arrived in the last second */
@@ -118,26 +283,6 @@ export class Pace {
     this.arrived = this.arrived.filter(({ at }) => now - at <= WINDOW_S);
     return (8 * this.arrived.reduce((sum, { bytes }) => sum + bytes, 0)) / WINDOW_S;
   }
-}
-
-/**
- * What each layer may have of a bitrate. The lowest that is wanted is always sent, each higher one only when enough is left.
- * @param {number} limit bit/s @param {{most: number, wanted: boolean}[]} layers the smallest first
- * @returns {number[]} bit/s, 0 where nothing is to be sent
- */
-export function share(limit, layers) {
-  let left = limit;
-  let lowest = true;
-  return layers.map(({ most, wanted }) => {
-    if (!wanted || (!lowest && left < WORTH * most)) {
-      if (wanted) left = 0;
-      return 0;
-    }
-    const given = Math.min(most, Math.max(left, LEAST_LAYER_BPS));
-    lowest = false;
-    left = Math.max(0, left - given);
-    return given;
-  });
 }
 
 const ACK_FRAMES = 10;

@@ -198,6 +198,8 @@ export class SoundPlayer {
     /** When the packet after the last one begins, on the context's clock. */
     this.nextAt = 0;
     this.offset = new Offset();
+    /** When what is in the decoder was captured: it counts samples itself, and knows of none that were left out. @type {number[]} */
+    this.times = [];
     this.decoder = new AudioDecoder({
       output: (data) => this.#schedule(data),
       error: () => this.figures.drop("not_decoded"),
@@ -210,6 +212,7 @@ export class SoundPlayer {
   /** @param {Frame} frame */
   take({ time, payload }) {
     if (this.decoder.state !== "configured") return;
+    this.times.push(time);
     this.decoder.decode(new EncodedAudioChunk({ type: "key", timestamp: time, data: payload }));
     this.figures.pass(payload.length, false, 0, 0, this.now());
   }
@@ -218,6 +221,7 @@ export class SoundPlayer {
   #schedule(data) {
     const { context, clock } = this;
     const now = this.now();
+    const time = this.times.shift() ?? data.timestamp;
     if (context.state !== "running") {
       context.resume();
       this.figures.drop("sound_not_allowed");
@@ -225,7 +229,7 @@ export class SoundPlayer {
       return;
     }
     this.offset.learn(context.currentTime, now);
-    const due = clock.due(data.timestamp / 1e6) - (this.offset.value ?? 0);
+    const due = clock.due(time / 1e6) - (this.offset.value ?? 0);
     const gap = due - this.nextAt;
     const soonest = context.currentTime + LEAD_S;
     const broke = this.nextAt < soonest || Math.abs(gap) > SOUND_JUMP_S;
