@@ -121,9 +121,9 @@ def start_publishing(notebook: Notebook, cell: int, source: str | None = None) -
     return widget
 
 
-def open_page(browser: Browser, url: str, script: str) -> Page:
+def open_page(browser: Browser, url: str, script: str, bypass_csp: bool = False) -> Page:
     """A page in a context of its own, which may use the camera; `script` runs before the page's own."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, bypass_csp=bypass_csp)
     context.grant_permissions(["camera", "microphone"])
     context.add_init_script(script)
     page = context.new_page()

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from playwright.sync_api import Locator
+from playwright.sync_api import Locator, Page
 
 from rtclab.widgets import bundle
 
@@ -102,6 +102,16 @@ Object.defineProperty(HTMLMediaElement.prototype, "srcObject", {
 """
 )
 
+_RECORD = """(video) => {
+  const shown = rtclabCoded.shown = [];
+  const next = () => video.requestVideoFrameCallback((now) => {
+    if (shown !== rtclabCoded.shown) return;
+    shown.push([rtclabCoded.read(video)?.frame ?? null, now]);
+    next();
+  });
+  next();
+}"""
+
 _MEASURE = """async (video, seconds) => {
   const { drawn, sounds, read } = window.rtclabCoded;
   const shown = [], heard = [];
@@ -158,6 +168,8 @@ class Shown:
         From drawing to display, of each frame shown.
     skew_s : list of float
         Of each beep that was heard: how long after its frame was shown.
+    beeps : int
+        How many were heard, their frames shown or not.
     size : tuple of int
         Width and height of the picture.
     """
@@ -166,11 +178,22 @@ class Shown:
     fps: float
     latency_s: np.ndarray
     skew_s: list[float]
+    beeps: int
     size: tuple[int, int]
 
     def percentile(self, share: float) -> float:
         """Latency that this share (0 to 100) of the frames stays below; infinite if none was shown."""
         return float(np.percentile(self.latency_s, share)) if len(self.latency_s) else math.inf
+
+
+def record(video: Locator) -> None:
+    """Note what a ``<video>`` shows from now on, for `recorded`."""
+    video.evaluate(_RECORD)
+
+
+def recorded(page: Page) -> list[tuple[int | None, float]]:
+    """Of each picture since `record`: its number, None if it bears none, and when it was shown, in seconds."""
+    return [(number, shown / 1000) for number, shown in page.evaluate("rtclabCoded.shown")]
 
 
 def watch(video: Locator, seconds: float) -> Shown:
@@ -192,5 +215,6 @@ def watch(video: Locator, seconds: float) -> Shown:
         fps=(len(times) - 1) / span if span else 0.0,
         latency_s=np.array([(shown - drawn) / 1000 for drawn, shown in first.values()]),
         skew_s=skew,
+        beeps=len(got["heard"]),
         size=(got["size"][0], got["size"][1]),
     )

@@ -219,7 +219,8 @@ STATE = {
     "transport": "auto",
     "open": False,
     "connected": False,
-    "answeredAt": 10.0,
+    "aloneSince": 10.0,
+    "lost": False,
     "needed": False,
     "retryAt": 1e9,
 }
@@ -230,7 +231,10 @@ STATE = {
     [
         ({}, 11.9, None, ""),
         ({}, 12.0, "open", "UDP did not get through within 2 s"),
-        ({"answeredAt": None}, 99, None, ""),
+        ({"aloneSince": None}, 99, None, ""),
+        ({"lost": True}, 10.4, None, ""),
+        ({"lost": True, "needed": True}, 10.5, "open", "any more"),
+        ({"lost": True, "transport": "webrtc"}, 99, None, ""),
         ({"connected": True}, 99, None, ""),
         ({"transport": "webrtc"}, 99, None, ""),
         ({"transport": "websocket", "connected": True}, 10, "open", 'transport="websocket"'),

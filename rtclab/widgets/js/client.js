@@ -154,12 +154,12 @@ export class RoomClient {
     this.onSession(session);
     this.participant = participant;
     this.room = room;
-    this.choice.welcomed(transport);
     this.ice = this.mesh.ice = { iceServers: ice_servers, iceTransportPolicy: ice_transport_policy };
     if (!resumed) {
       this.picked.clear();
       this.#dropPeers();
     }
+    this.choice.welcomed(transport);
     // one that is more than a name is told of next
     if (room.architecture !== this.architecture.name) this.#setArchitecture(plainArchitecture(room.architecture));
     this.switchedAt = -Infinity;
@@ -460,9 +460,10 @@ export class RoomClient {
     this.send(message);
   }
 
-  /** Media come without these phases. @param {string[]} phases */
-  skip(phases) {
+  /** Media come without these phases. @param {string[]} phases @param {string} way told to the room in their place */
+  skip(phases, way) {
     this.phases.skip(phases, clockNow());
+    this.#tell(way);
     this.waitForOthers();
     this.changed("phase");
   }
