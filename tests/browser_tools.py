@@ -23,6 +23,18 @@ window.RTCPeerConnection = class extends window.RTCPeerConnection {
 };
 """
 
+# Lets a test end the page's sockets to a room, and refuse new ones.
+KEEP_SOCKETS = """
+window.rtclabSockets = [];
+window.WebSocket = class extends window.WebSocket {
+  constructor(url, ...given) {
+    const ours = String(url).includes("/signaling");
+    super(ours && window.refused ? "ws://127.0.0.1:9/" : url, ...given);
+    if (ours) window.rtclabSockets.push(this);
+  }
+};
+"""
+
 # Counts how often the page asks for a camera or a microphone.
 COUNT_CAPTURES = """
 window.captures = 0;

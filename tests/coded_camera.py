@@ -10,6 +10,7 @@ the picture, which then costs as many bits as that of a real camera.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,11 +103,19 @@ Object.defineProperty(HTMLMediaElement.prototype, "srcObject", {
 """
 )
 
+# for tests that need no more than numbers
+SMALL_CODED_CAMERA = CODED_CAMERA.replace(
+    "WIDTH = 640, HEIGHT = 480, FPS = 30", "WIDTH = 320, HEIGHT = 240, FPS = 15"
+)
+
 _RECORD = """(video) => {
   const shown = rtclabCoded.shown = [];
+  const dot = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
   const next = () => video.requestVideoFrameCallback((now) => {
     if (shown !== rtclabCoded.shown) return;
-    shown.push([rtclabCoded.read(video)?.frame ?? null, now]);
+    dot.drawImage(video, 0, 0, 1, 1);
+    const light = Math.max(...dot.getImageData(0, 0, 1, 1).data.slice(0, 3));
+    shown.push([rtclabCoded.read(video)?.frame ?? null, light, now]);
     next();
   });
   next();
@@ -191,9 +200,35 @@ def record(video: Locator) -> None:
     video.evaluate(_RECORD)
 
 
-def recorded(page: Page) -> list[tuple[int | None, float]]:
-    """Of each picture since `record`: its number, None if it bears none, and when it was shown, in seconds."""
-    return [(number, shown / 1000) for number, shown in page.evaluate("rtclabCoded.shown")]
+@dataclass(frozen=True)
+class Picture:
+    """A picture that was shown.
+
+    Attributes
+    ----------
+    number : int or None
+        Its number; None if that cannot be read, as in a very small layer.
+    light : int
+        How bright it is on the whole, 0 to 255.
+    time : float
+        When it was shown, in seconds.
+    """
+
+    number: int | None
+    light: int
+    time: float
+
+
+def recorded(page: Page) -> list[Picture]:
+    """Every picture since `record`."""
+    shown = page.evaluate("rtclabCoded.shown")
+    return [Picture(number, light, time / 1000) for number, light, time in shown]
+
+
+def in_order(pictures: Sequence[Picture]) -> bool:
+    """Whether there are numbers to be read, none is less than one before it, and no picture is black."""
+    numbers = [one.number for one in pictures if one.number is not None]
+    return numbers != [] and numbers == sorted(numbers) and all(one.light > 16 for one in pictures)
 
 
 def watch(video: Locator, seconds: float) -> Shown:

@@ -42,21 +42,17 @@ class UdpLine:
     @property
     def by_line(self) -> str:
         """A script for pages: the candidates of the room are this line."""
-        return (
-            """
-            {
-              const original = RTCPeerConnection.prototype.setRemoteDescription;
-              RTCPeerConnection.prototype.setRemoteDescription = function ({ type, sdp }) {
-                const lines = sdp.split("\\r\\n").flatMap((line) => {
-                  if (!line.startsWith("a=candidate:")) return [line];
-                  return line.includes(" %s ") ? [line.replace(" %d ", " %d ")] : [];
-                });
-                return original.call(this, { type, sdp: lines.join("\\r\\n") });
-              };
-            }
-            """
-            % (HERE, self._room[1], self.port)
-        )
+        return f"""{{
+          const original = RTCPeerConnection.prototype.setRemoteDescription;
+          RTCPeerConnection.prototype.setRemoteDescription = function ({{ type, sdp }}) {{
+            const lines = sdp.split("\\r\\n").flatMap((line) => {{
+              if (!line.startsWith("a=candidate:")) return [line];
+              return line.includes(" {HERE} ") ? [line.replace(" {self._room[1]} ", " {self.port} ")] : [];
+            }});
+            return original.call(this, {{ type, sdp: lines.join("\\r\\n") }});
+          }};
+        }}
+        """
 
     def close(self) -> None:
         """End it."""

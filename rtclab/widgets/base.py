@@ -72,8 +72,9 @@ class SignalingWidget(anywidget.AnyWidget):
     def phase(self) -> str | None:
         """The last phase that a page reached.
 
-        One of ``"permission"``, ``"signaling"``, ``"ICE"``, ``"DTLS"``, ``"tunnel"`` (in place of the two
-        before: media go without UDP), ``"first frame"``, ``"stopped"`` and ``"failed"``; None before the first.
+        One of ``"permission"``, ``"signaling"``, ``"ICE"``, ``"DTLS"``, ``"tunnel"`` (in place of ICE and
+        DTLS, where UDP does not pass), ``"first frame"``, ``"stopped"`` and ``"failed"``; None before the
+        first.
         """
         return self._phase
 

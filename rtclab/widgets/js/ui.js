@@ -203,7 +203,8 @@ export function describe(client, now, source) {
     return { tone: ended ? "idle" : "error", word: ENDS[client.failure.code] ?? "Failed", notice: { tone: ended ? "info" : "error", text: client.failure.message } };
   }
   if (client.status === "idle") return { tone: "idle", word: "Off", notice: null };
-  const stuck = phases.stuck(now);
+  // what cannot be encoded is said elsewhere
+  const stuck = client.tunnel?.refused.size ? null : phases.stuck(now);
   const waiting = phases.current !== null && phases.pausedAt === null;
   const unheard = client.carrier.kind === "comm" && client.requests.waited(now) > UNHEARD_AFTER_S;
   /** @type {NoticeContent | null} */
@@ -215,10 +216,11 @@ export function describe(client, now, source) {
     const [title, text] = stuckAdvice(unheard ? "signaling" : stuck, client.role, source, home);
     notice = { tone: stuck ? "warn" : "info", title, text };
   } else if (client.link === "busy") {
+    const whenFree = `when ${home === "kernel" ? "the running cell" : "it"} lets them through.`;
     notice = {
       tone: "info",
       title: `The ${home} is busy.`,
-      text: `Media go on; changes made here reach the room when ${home === "kernel" ? "the running cell" : "it"} lets them through.`,
+      text: client.tunnel ? `Media go by it, too, and go on ${whenFree}` : `Media go on; changes made here reach the room ${whenFree}`,
     };
   } else if (client.link === "reconnecting") {
     notice = { tone: "warn", title: "The connection was lost.", text: "Trying to find another way to the room …" };
