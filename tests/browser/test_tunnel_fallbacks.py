@@ -45,7 +45,7 @@ def test_without_track_processors_and_generators(without: Open) -> None:
     moves(page, "alice")
     video = page.locator("article video")
     record(video)
-    moves(page, "alice", 20)
+    moves(page, "alice", 10)
     assert in_order(recorded(page))
     until(lambda: watch(video, 2).beeps, "no beep is heard")
 
@@ -64,4 +64,6 @@ def test_without_webcodecs_one_sees_pictures_and_is_told(without: Open, room: rt
     publish_camera(page, "alice")
     publisher = page.locator("[data-rtclab=publisher]")
     expect(publisher).to_contain_text("cannot send it without UDP: it has no WebCodecs", timeout=LIVE)
+    expect(publisher).not_to_contain_text("pictures only")
+    expect(publisher).to_have_attribute("data-status", "waiting")
     moves(page, "bob")

@@ -252,3 +252,26 @@ def test_the_tunnel_opens_when_it_is_needed(
     next_step = call(plain, "tunnel_choice.js", body, [STATE | changes, now])
     assert (next_step and next_step["step"]) == step
     assert says in (next_step["reason"] if next_step else "")
+
+
+def test_a_busy_kernel_is_said_to_hold_back_what_goes_by_it(plain: Page) -> None:
+    texts = call(
+        plain,
+        "ui.js",
+        """const { PhaseClock } = await import("/js/phases.js");
+        const phases = new PhaseClock(["signaling", "ICE", "DTLS", "first frame"]);
+        phases.start(0);
+        phases.reach("signaling", 0);
+        phases.skip(["ICE", "DTLS"], 2);
+        const client = { phases, home: "kernel", role: "viewer", status: "joined", link: "ok", tunnel: {} };
+        Object.assign(client, { carrier: { kind: "comm" }, requests: { waited: () => 0 }, peer: null });
+        const texts = [m.describe(client, 13, "camera").notice.title];
+        phases.reach("first frame", 13);
+        client.link = "busy";
+        for (client.tunnel of [{}, null]) texts.push(m.describe(client, 13, "camera").notice.text);
+        return texts;""",
+    )
+    hung, through, beside = texts
+    assert hung == "Connected, but no picture has arrived.", "ICE is not blamed"
+    assert through.startswith("Media go by it, too")
+    assert beside.startswith("Media go on;")

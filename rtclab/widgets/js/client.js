@@ -431,7 +431,8 @@ export class RoomClient {
 
   get #maySend() {
     if (this.architecture.direct) return this.mesh.links.size > 0;
-    return [...this.sending.keys()].some((key) => this.demands.get(this.peer?.sentTrack(key) ?? "")?.active !== false);
+    const keys = [...this.sending.keys()].filter((key) => !this.tunnel?.refused.has(key));
+    return keys.some((key) => this.demands.get(this.peer?.sentTrack(key) ?? "")?.active !== false);
   }
 
   /** @returns {import("./peer.js").PeerLink | null} the connection to the room */
@@ -448,9 +449,15 @@ export class RoomClient {
 
   /** @param {string} phase */
   reach(phase) {
+    const through = this.#through;
     if (!this.phases.reach(phase, clockNow())) return;
-    this.#tell(phase);
+    if (!through) this.#tell(phase);
     this.changed("phase");
+  }
+
+  /** Another way later is no step back. */
+  get #through() {
+    return this.phases.done.has("first frame");
   }
 
   /** @param {string} phase @param {string} [detail] */
@@ -463,7 +470,7 @@ export class RoomClient {
   /** Media come without these phases. @param {string[]} phases @param {string} way told to the room in their place */
   skip(phases, way) {
     this.phases.skip(phases, clockNow());
-    this.#tell(way);
+    if (!this.#through) this.#tell(way);
     this.waitForOthers();
     this.changed("phase");
   }

@@ -25,7 +25,7 @@ export class Tunnel {
   constructor(client, reason) {
     this.client = client;
     this.reason = reason;
-    /** What it cannot do. */
+    /** What cannot be watched through it. */
     this.note = "";
     this.begin();
     /** Frames and messages that led nowhere. */
@@ -101,6 +101,7 @@ export class Tunnel {
     if (this.refused.has(key)) return;
     this.refused.add(key);
     this.client.refuse(key, why);
+    this.client.waitForOthers();
   }
 
   /** @param {string} key @param {import("./tunnel_encode.js").Encoded} encoded @returns {boolean} whether it went */

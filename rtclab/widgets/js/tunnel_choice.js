@@ -117,7 +117,7 @@ export class TunnelChoice {
     this.asking = true;
     try {
       const reply = await client.requests.ask({ type: "tunnel", open, reason, decode: hasCodecs() ? "webcodecs" : "images" });
-      if (client.tunnel && reply.reason !== reason) client.tunnel.note = reply.reason;
+      if (client.tunnel && client.role === "viewer" && reply.reason !== reason) client.tunnel.note = reply.reason;
       return generation === client.generation;
     } catch (error) {
       const { code, message } = /** @type {RoomError} */ (error);

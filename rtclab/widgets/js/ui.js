@@ -203,8 +203,7 @@ export function describe(client, now, source) {
     return { tone: ended ? "idle" : "error", word: ENDS[client.failure.code] ?? "Failed", notice: { tone: ended ? "info" : "error", text: client.failure.message } };
   }
   if (client.status === "idle") return { tone: "idle", word: "Off", notice: null };
-  // what cannot be encoded is said elsewhere
-  const stuck = client.tunnel?.refused.size ? null : phases.stuck(now);
+  const stuck = phases.stuck(now);
   const waiting = phases.current !== null && phases.pausedAt === null;
   const unheard = client.carrier.kind === "comm" && client.requests.waited(now) > UNHEARD_AFTER_S;
   /** @type {NoticeContent | null} */
