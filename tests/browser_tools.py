@@ -23,6 +23,18 @@ window.RTCPeerConnection = class extends window.RTCPeerConnection {
 };
 """
 
+# Lets a test end the page's sockets to a room, and refuse new ones.
+KEEP_SOCKETS = """
+window.rtclabSockets = [];
+window.WebSocket = class extends window.WebSocket {
+  constructor(url, ...given) {
+    const ours = String(url).includes("/signaling");
+    super(ours && window.refused ? "ws://127.0.0.1:9/" : url, ...given);
+    if (ours) window.rtclabSockets.push(this);
+  }
+};
+"""
+
 # Counts how often the page asks for a camera or a microphone.
 COUNT_CAPTURES = """
 window.captures = 0;
@@ -121,9 +133,9 @@ def start_publishing(notebook: Notebook, cell: int, source: str | None = None) -
     return widget
 
 
-def open_page(browser: Browser, url: str, script: str) -> Page:
+def open_page(browser: Browser, url: str, script: str, bypass_csp: bool = False) -> Page:
     """A page in a context of its own, which may use the camera; `script` runs before the page's own."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, bypass_csp=bypass_csp)
     context.grant_permissions(["camera", "microphone"])
     context.add_init_script(script)
     page = context.new_page()

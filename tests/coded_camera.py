@@ -10,11 +10,12 @@ the picture, which then costs as many bits as that of a real camera.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from playwright.sync_api import Locator
+from playwright.sync_api import Locator, Page
 
 from rtclab.widgets import bundle
 
@@ -102,6 +103,24 @@ Object.defineProperty(HTMLMediaElement.prototype, "srcObject", {
 """
 )
 
+# for tests that need no more than numbers
+SMALL_CODED_CAMERA = CODED_CAMERA.replace(
+    "WIDTH = 640, HEIGHT = 480, FPS = 30", "WIDTH = 320, HEIGHT = 240, FPS = 15"
+)
+
+_RECORD = """(video) => {
+  const shown = rtclabCoded.shown = [];
+  const dot = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
+  const next = () => video.requestVideoFrameCallback((now) => {
+    if (shown !== rtclabCoded.shown) return;
+    dot.drawImage(video, 0, 0, 1, 1);
+    const light = Math.max(...dot.getImageData(0, 0, 1, 1).data.slice(0, 3));
+    shown.push([rtclabCoded.read(video)?.frame ?? null, light, now]);
+    next();
+  });
+  next();
+}"""
+
 _MEASURE = """async (video, seconds) => {
   const { drawn, sounds, read } = window.rtclabCoded;
   const shown = [], heard = [];
@@ -158,6 +177,8 @@ class Shown:
         From drawing to display, of each frame shown.
     skew_s : list of float
         Of each beep that was heard: how long after its frame was shown.
+    beeps : int
+        How many were heard, their frames shown or not.
     size : tuple of int
         Width and height of the picture.
     """
@@ -166,11 +187,48 @@ class Shown:
     fps: float
     latency_s: np.ndarray
     skew_s: list[float]
+    beeps: int
     size: tuple[int, int]
 
     def percentile(self, share: float) -> float:
         """Latency that this share (0 to 100) of the frames stays below; infinite if none was shown."""
         return float(np.percentile(self.latency_s, share)) if len(self.latency_s) else math.inf
+
+
+def record(video: Locator) -> None:
+    """Note what a ``<video>`` shows from now on, for `recorded`."""
+    video.evaluate(_RECORD)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture that was shown.
+
+    Attributes
+    ----------
+    number : int or None
+        Its number; None if that cannot be read, as in a very small layer.
+    light : int
+        How bright it is on the whole, 0 to 255.
+    time : float
+        When it was shown, in seconds.
+    """
+
+    number: int | None
+    light: int
+    time: float
+
+
+def recorded(page: Page) -> list[Picture]:
+    """Every picture since `record`."""
+    shown = page.evaluate("rtclabCoded.shown")
+    return [Picture(number, light, time / 1000) for number, light, time in shown]
+
+
+def in_order(pictures: Sequence[Picture]) -> bool:
+    """Whether there are numbers to be read, none is less than one before it, and no picture is black."""
+    numbers = [one.number for one in pictures if one.number is not None]
+    return numbers != [] and numbers == sorted(numbers) and all(one.light > 16 for one in pictures)
 
 
 def watch(video: Locator, seconds: float) -> Shown:
@@ -192,5 +250,6 @@ def watch(video: Locator, seconds: float) -> Shown:
         fps=(len(times) - 1) / span if span else 0.0,
         latency_s=np.array([(shown - drawn) / 1000 for drawn, shown in first.values()]),
         skew_s=skew,
+        beeps=len(got["heard"]),
         size=(got["size"][0], got["size"][1]),
     )

@@ -67,6 +67,7 @@ class Consumer:
         self.told: tuple[object, ...] = ()  # what its client knows of it
         self._continuation: Continuation | None = None
         self._elsewhere: Continuation | None = None  # of the other way, see `move`
+        self._moved = False  # and got nothing by the way it uses now
         self._sent_before = 0, 0  # packets and bytes of its SSRC, of producers it had before
         self._resent: dict[int, tuple[float, int]] = {}
         self._sampled: tuple[float, int] | None = None
@@ -103,6 +104,7 @@ class Consumer:
         self.path = path
         if producer is not None:
             self.attach(producer, header)
+        self._moved = True
 
     def limit_temporal(self, temporal: int | None) -> None:
         """Have temporal layers up to `temporal` only (None: all)."""
@@ -217,8 +219,9 @@ class Consumer:
         if choice.index is None:
             return None
         if fanout.target[row] != choice.index:
-            fanout.aim(row, choice.index, now)
+            fanout.aim(row, choice.index, now, replay=not self._moved)
         if fanout.current[row] == choice.index:
+            self._moved = False
             self._settled = layers, self._asked(producer)
             return None
         if not producer.muted and not self.flowing():

@@ -156,11 +156,11 @@ class Fanout(Writer):
         self.current[row] = self.target[row] = NOWHERE
         self._regroup()
 
-    def aim(self, row: int, stream: int, now: float) -> bool:
+    def aim(self, row: int, stream: int, now: float, replay: bool = True) -> bool:
         """Let a row have stream number `stream` from its next keyframe on.
 
         A row that gets nothing at the moment is given the packets since the last keyframe if that is
-        recent.
+        recent; not so without `replay`, for who has them.
 
         Returns
         -------
@@ -171,7 +171,7 @@ class Fanout(Writer):
         self._regroup()
         if self.current[row] == stream:
             return False
-        return not (self.current[row] == NOWHERE and self._replay(row, stream, now))
+        return not (replay and self.current[row] == NOWHERE and self._replay(row, stream, now))
 
     def limit_temporal(self, row: int, temporal: int | None) -> None:
         """Let a row have temporal layers up to `temporal` only (None: all)."""

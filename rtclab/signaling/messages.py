@@ -75,7 +75,7 @@ MAX_ID: Final = 2**53 - 1  # the largest integer that JavaScript keeps exactly
 
 AUTO: Final = "auto"
 ROLES: Final = ("participant", "viewer")
-PHASES: Final = ("permission", "signaling", "ICE", "DTLS", "first frame", "stopped", "failed")
+PHASES: Final = ("permission", "signaling", "ICE", "DTLS", "tunnel", "first frame", "stopped", "failed")
 
 ERROR_CODES: Final = frozenset(
     {

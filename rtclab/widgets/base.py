@@ -25,6 +25,7 @@ from ..signaling.comm import CommHub
 from ..signaling.messages import PHASES
 
 FIRST_FRAME = "first frame"
+TUNNEL = "tunnel"
 
 _POSTER = """<div style="border:1px solid #c4c8cd;border-radius:4px;padding:10px 14px;max-width:640px;\
 font-family:system-ui,sans-serif;font-size:13px;line-height:1.5">
@@ -71,8 +72,9 @@ class SignalingWidget(anywidget.AnyWidget):
     def phase(self) -> str | None:
         """The last phase that a page reached.
 
-        One of ``"permission"``, ``"signaling"``, ``"ICE"``, ``"DTLS"``, ``"first frame"``, ``"stopped"`` and
-        ``"failed"``; None before the first.
+        One of ``"permission"``, ``"signaling"``, ``"ICE"``, ``"DTLS"``, ``"tunnel"`` (in place of ICE and
+        DTLS, where UDP does not pass), ``"first frame"``, ``"stopped"`` and ``"failed"``; None before the
+        first.
         """
         return self._phase
 
@@ -126,6 +128,8 @@ class SignalingWidget(anywidget.AnyWidget):
             self._waiters.discard(future)
 
     def _hung(self) -> str:
+        if self._phase == TUNNEL:
+            return FIRST_FRAME
         if self._phase in self._phases:
             return self._phases[min(self._phases.index(self._phase) + 1, len(self._phases) - 1)]
         return self._phases[0]

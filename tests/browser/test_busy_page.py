@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from playwright.sync_api import Locator, Page, expect
 
-from browser_tools import KEEP_CONNECTIONS, moves
+from browser_tools import KEEP_CONNECTIONS, KEEP_SOCKETS, moves
 from jupyterlab_driver import LabServer, Notebook
 
 LIVE = 30_000  # ms to wait at most for media on a busy machine
@@ -24,18 +24,6 @@ def busy(name):
 SHOW_AND_BLOCK = "viewer = room.viewer()\ndisplay(viewer)\nbusy({name!r})"
 # what the kernel's side knows of the page
 TELL = "await viewer.connected(20)\n[(one.carrier, one.id) for one in room.participants if one.name != 'bob']"
-
-# Lets a test end the sockets through the Jupyter server, and refuse new ones.
-KEEP_SOCKETS = """
-window.rtclabSockets = [];
-window.WebSocket = class extends window.WebSocket {
-  constructor(url, ...given) {
-    const ours = String(url).includes("/rtclab/rooms/");
-    super(ours && window.refused ? "ws://127.0.0.1:9/" : url, ...given);
-    if (ours) window.rtclabSockets.push(this);
-  }
-};
-"""
 
 
 def viewer_in(notebook: Notebook, cell: int) -> Locator:

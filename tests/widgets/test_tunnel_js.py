@@ -147,7 +147,8 @@ STATE = {
     "transport": "auto",
     "open": False,
     "connected": False,
-    "answeredAt": 10.0,
+    "aloneSince": 10.0,
+    "lost": False,
     "needed": False,
     "retryAt": 1e9,
 }
@@ -158,7 +159,10 @@ STATE = {
     [
         ({}, 11.9, None, ""),
         ({}, 12.0, "open", "UDP did not get through within 2 s"),
-        ({"answeredAt": None}, 99, None, ""),
+        ({"aloneSince": None}, 99, None, ""),
+        ({"lost": True}, 10.4, None, ""),
+        ({"lost": True, "needed": True}, 10.5, "open", "any more"),
+        ({"lost": True, "transport": "webrtc"}, 99, None, ""),
         ({"connected": True}, 99, None, ""),
         ({"transport": "webrtc"}, 99, None, ""),
         ({"transport": "websocket", "connected": True}, 10, "open", 'transport="websocket"'),
@@ -176,3 +180,26 @@ def test_the_tunnel_opens_when_it_is_needed(
     next_step = call(plain, "tunnel_choice.js", body, [STATE | changes, now])
     assert (next_step and next_step["step"]) == step
     assert says in (next_step["reason"] if next_step else "")
+
+
+def test_a_busy_kernel_is_said_to_hold_back_what_goes_by_it(plain: Page) -> None:
+    texts = call(
+        plain,
+        "ui.js",
+        """const { PhaseClock } = await import("/js/phases.js");
+        const phases = new PhaseClock(["signaling", "ICE", "DTLS", "first frame"]);
+        phases.start(0);
+        phases.reach("signaling", 0);
+        phases.skip(["ICE", "DTLS"], 2);
+        const client = { phases, home: "kernel", role: "viewer", status: "joined", link: "ok", tunnel: {} };
+        Object.assign(client, { carrier: { kind: "comm" }, requests: { waited: () => 0 }, peer: null });
+        const texts = [m.describe(client, 13, "camera").notice.title];
+        phases.reach("first frame", 13);
+        client.link = "busy";
+        for (client.tunnel of [{}, null]) texts.push(m.describe(client, 13, "camera").notice.text);
+        return texts;""",
+    )
+    hung, through, beside = texts
+    assert hung == "Connected, but no picture has arrived.", "ICE is not blamed"
+    assert through.startswith("Media go by it, too")
+    assert beside.startswith("Media go on;")

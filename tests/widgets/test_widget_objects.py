@@ -98,7 +98,13 @@ def test_connected_waits_for_the_first_frame(viewer: ViewerWidget) -> None:
 
 @pytest.mark.parametrize(
     ("reached", "hung"),
-    [(None, "signaling"), ("signaling", "ICE"), ("ICE", "DTLS"), ("DTLS", "first frame")],
+    [
+        (None, "signaling"),
+        ("signaling", "ICE"),
+        ("ICE", "DTLS"),
+        ("DTLS", "first frame"),
+        ("tunnel", "first frame"),
+    ],
 )
 def test_a_timeout_names_the_phase_that_hangs(viewer: ViewerWidget, reached: str | None, hung: str) -> None:
     if reached:

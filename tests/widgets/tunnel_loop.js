@@ -29,7 +29,7 @@ function client(role, slots, fields) {
     sentTrack: (key) => peer.slots.find((slot) => slot.key === key)?.track ?? null,
   };
   const one = { role, peer, link: "ok", sending: new Map(), wanted: new Map(), demands: new Map(), tracks: new Map() };
-  Object.assign(one, { refusals: [], refuse: (key, text) => one.refusals.push(text), ways: { settle: () => {} } }, fields);
+  Object.assign(one, { refusals: [], refuse: (key, text) => one.refusals.push(text), waitForOthers: () => {}, ways: { settle: () => {} } }, fields);
   one.transmitMedia = (bytes) => one.carrier.sendMedia(bytes);
   one.tunnel = new Tunnel(one, "test");
   return one;

@@ -154,12 +154,12 @@ export class RoomClient {
     this.onSession(session);
     this.participant = participant;
     this.room = room;
-    this.choice.welcomed(transport);
     this.ice = this.mesh.ice = { iceServers: ice_servers, iceTransportPolicy: ice_transport_policy };
     if (!resumed) {
       this.picked.clear();
       this.#dropPeers();
     }
+    this.choice.welcomed(transport);
     // one that is more than a name is told of next
     if (room.architecture !== this.architecture.name) this.#setArchitecture(plainArchitecture(room.architecture));
     this.switchedAt = -Infinity;
@@ -431,7 +431,8 @@ export class RoomClient {
 
   get #maySend() {
     if (this.architecture.direct) return this.mesh.links.size > 0;
-    return [...this.sending.keys()].some((key) => this.demands.get(this.peer?.sentTrack(key) ?? "")?.active !== false);
+    const keys = [...this.sending.keys()].filter((key) => !this.tunnel?.refused.has(key));
+    return keys.some((key) => this.demands.get(this.peer?.sentTrack(key) ?? "")?.active !== false);
   }
 
   /** @returns {import("./peer.js").PeerLink | null} the connection to the room */
@@ -448,9 +449,15 @@ export class RoomClient {
 
   /** @param {string} phase */
   reach(phase) {
+    const through = this.#through;
     if (!this.phases.reach(phase, clockNow())) return;
-    this.#tell(phase);
+    if (!through) this.#tell(phase);
     this.changed("phase");
+  }
+
+  /** Another way later is no step back. */
+  get #through() {
+    return this.phases.done.has("first frame");
   }
 
   /** @param {string} phase @param {string} [detail] */
@@ -460,9 +467,10 @@ export class RoomClient {
     this.send(message);
   }
 
-  /** Media come without these phases. @param {string[]} phases */
-  skip(phases) {
+  /** Media come without these phases. @param {string[]} phases @param {string} way told to the room in their place */
+  skip(phases, way) {
     this.phases.skip(phases, clockNow());
+    if (!this.#through) this.#tell(way);
     this.waitForOthers();
     this.changed("phase");
   }

@@ -82,7 +82,8 @@ export class RoomConnection {
       client.refusals.set(key, message);
       client.wanted.delete(key);
     }
-    if (client.sending.size && [...client.sending.keys()].every((key) => client.refusals.has(key))) {
+    const keys = new Set(refused.map(({ key }) => key));
+    if (client.sending.size && [...client.sending.keys()].every((key) => keys.has(key))) {
       throw new RoomError(refused[0]?.code ?? "not_allowed", refused[0]?.message ?? "The room refused every track.");
     }
     client.negotiated(peer);

@@ -16,13 +16,16 @@ import { PicturePlayer, SoundPlayer } from "./tunnel_play.js";
 
 const TICK_MS = 100;
 const SOUND_SHARE_BPS = 64_000;
+/** What makes them, and what is said where there is none. */
+const ENCODERS = { video: "VideoEncoder", audio: "AudioEncoder" };
+const NO_ENCODER = `This browser cannot send it without UDP: it has no WebCodecs${globalThis.isSecureContext ? "" : ", which browsers allow on secure pages only"}.`;
 
 export class Tunnel {
   /** @param {import("./client.js").RoomClient} client @param {string} reason why it is needed */
   constructor(client, reason) {
     this.client = client;
     this.reason = reason;
-    /** What it cannot do. */
+    /** What cannot be watched through it. */
     this.note = "";
     this.begin();
     /** Frames and messages that led nowhere. */
@@ -30,6 +33,8 @@ export class Tunnel {
     this.bytes = 0;
     /** By the key of what we send. @type {Map<string, PictureSender | SoundSender>} */
     this.senders = new Map();
+    /** Keys of what cannot be encoded here. @type {Set<string>} */
+    this.refused = new Set();
     /** By the room's track id. @type {Map<string, PicturePlayer | SoundPlayer>} */
     this.players = new Map();
     /** By participant. @type {Map<string, PlayoutClock>} */
@@ -63,6 +68,10 @@ export class Tunnel {
     for (const { direction, key, track, codec } of peer?.slots ?? []) {
       const item = key === null ? undefined : sending.get(key);
       if (direction !== "send" || key === null || track === null || !item?.media || this.senders.has(key)) continue;
+      if (!(ENCODERS[item.kind] in globalThis)) {
+        this.#refuse(key, NO_ENCODER);
+        continue;
+      }
       const video = item.kind === "video" ? tunnelCodec(codec) : null;
       const outlet = this.#outlet(key);
       const tally = () => new Tally();
@@ -83,8 +92,16 @@ export class Tunnel {
       now: clockNow,
       send: (encoded) => this.#send(key, encoded),
       blocked: () => this.pace.blocked(clockNow(), this.client.carrier.unsent),
-      failed: (error) => this.client.refuse(key, `This browser cannot encode it for a tunnel (${error.message}).`),
+      failed: (error) => this.#refuse(key, `This browser cannot encode it for a tunnel (${error.message}).`),
     };
+  }
+
+  /** @param {string} key @param {string} why */
+  #refuse(key, why) {
+    if (this.refused.has(key)) return;
+    this.refused.add(key);
+    this.client.refuse(key, why);
+    this.client.waitForOthers();
   }
 
   /** @param {string} key @param {import("./tunnel_encode.js").Encoded} encoded @returns {boolean} whether it went */
@@ -212,6 +229,8 @@ export class Tunnel {
     clearInterval(this.timer);
     for (const sender of this.senders.values()) sender.close();
     this.senders.clear();
+    for (const key of this.refused) this.client.refusals.delete(key);
+    this.refused.clear();
   }
 
   close() {

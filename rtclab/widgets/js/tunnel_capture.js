@@ -47,12 +47,12 @@ function playedSound(track, take) {
   const context = new AudioContext({ sampleRate: 48_000 });
   const source = context.createMediaStreamSource(new MediaStream([track]));
   const tap = context.createScriptProcessor(BLOCK, 1, 1);
-  let timestamp = 0;
-  tap.onaudioprocess = ({ inputBuffer }) => {
+  tap.onaudioprocess = ({ inputBuffer, playbackTime }) => {
     const data = inputBuffer.getChannelData(0);
     const { sampleRate } = inputBuffer;
+    // a busy page misses blocks: their time passes all the same
+    const timestamp = Math.round(1e6 * playbackTime);
     take(new AudioData({ format: "f32-planar", sampleRate, numberOfFrames: BLOCK, numberOfChannels: 1, timestamp, data }));
-    timestamp += Math.round((1e6 * BLOCK) / sampleRate);
   };
   source.connect(tap).connect(context.destination);
   return () => {

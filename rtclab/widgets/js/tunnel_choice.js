@@ -2,8 +2,9 @@
 /**
  * Which way media go between this page and the room: by UDP (WebRTC), or through the tunnel (tunnel.js).
  *
- * WebRTC is tried first. When it is not connected 2 s after the room's answer the tunnel opens; WebRTC may still connect and
- * then takes over. While the tunnel is open WebRTC is tried again after 30 s, then every 60 s.
+ * WebRTC is tried first. When it is not connected 2 s after the room's answer the tunnel opens, and soon after a connection was
+ * lost; WebRTC may still connect and then takes over. While the tunnel is open WebRTC is tried again: at once where it was
+ * lost, after 30 s, then every 60 s.
  */
 
 import { remembered } from "./local.js";
@@ -12,6 +13,8 @@ import { Tunnel } from "./tunnel.js";
 import { hasCodecs } from "./tunnel_play.js";
 
 const UDP_WITHIN_S = 2;
+/** ICE has waited some seconds before it says so. */
+const LOST_S = 0.5;
 const FIRST_RETRY_S = 30;
 const RETRY_S = 60;
 /** Refusals that say nothing about the tunnel. */
@@ -24,23 +27,25 @@ const STAY_S = 8;
  * @param {object} state
  * @param {"auto" | "webrtc" | "websocket"} state.transport as the room was made
  * @param {boolean} state.open @param {boolean} state.connected by WebRTC
- * @param {number | null} state.answeredAt when the room answered while WebRTC was not connected
- * @param {boolean} state.needed whether the last visit in this tab needed it
+ * @param {number | null} state.aloneSince when the room answered while WebRTC was not connected, or when that was lost
+ * @param {boolean} state.lost whether it was connected before
+ * @param {boolean} state.needed whether this tab needed it before
  * @param {number} state.retryAt when to try WebRTC again
  * @param {number} now
  * @returns {{step: "open" | "close" | "retry", reason: string} | null}
  */
-export function nextStep({ transport, open, connected, answeredAt, needed, retryAt }, now) {
+export function nextStep({ transport, open, connected, aloneSince, lost, needed, retryAt }, now) {
   if (open) {
     if (transport === "websocket") return null;
     if (connected) return { step: "close", reason: "UDP gets through now" };
     return now >= retryAt ? { step: "retry", reason: "" } : null;
   }
-  if (answeredAt === null || transport === "webrtc") return null;
+  if (aloneSince === null || transport === "webrtc") return null;
   if (transport === "websocket") return { step: "open", reason: 'the room was made with transport="websocket"' };
   if (connected) return null;
-  if (needed) return { step: "open", reason: "UDP did not get through when this page was here last" };
-  const late = now - answeredAt >= UDP_WITHIN_S;
+  if (lost) return now - aloneSince >= LOST_S ? { step: "open", reason: "UDP does not get through any more" } : null;
+  if (needed) return { step: "open", reason: "UDP did not get through when this tab tried it last" };
+  const late = now - aloneSince >= UDP_WITHIN_S;
   return late ? { step: "open", reason: `UDP did not get through within ${UDP_WITHIN_S} s` } : null;
 }
 
@@ -51,7 +56,9 @@ export class TunnelChoice {
     /** @type {"auto" | "webrtc" | "websocket"} */
     this.transport = "auto";
     /** @type {number | null} */
-    this.answeredAt = null;
+    this.aloneSince = null;
+    /** The connection that was connected last. @type {import("./peer.js").PeerLink | null} */
+    this.proven = null;
     this.retryAt = Infinity;
     /** Why the room, or this browser, does without a tunnel. @type {string | null} */
     this.refusal = null;
@@ -77,21 +84,25 @@ export class TunnelChoice {
   answered() {
     const { client } = this;
     if (client.tunnel) client.tunnel.arrange();
-    else if (client.peer?.connected === false) this.answeredAt ??= clockNow();
+    else if (client.peer?.connected === false) this.aloneSince ??= clockNow();
     this.tick();
   }
 
   /** Looks what is to be done; a few times a second. */
   tick() {
-    const { client, transport, answeredAt, retryAt } = this;
+    const { client, transport, retryAt } = this;
     const now = clockNow();
     const connected = client.peer?.connected ?? false;
-    if (connected) this.answeredAt = null;
+    const lost = this.proven !== null && this.proven === client.peer;
+    if (connected) {
+      this.aloneSince = null;
+      this.proven = client.peer;
+    } else if (lost) this.aloneSince ??= now;
     if (this.leaving && now - this.leaving.since > STAY_S) this.#left();
     if (this.asking || this.refusal !== null || client.status !== "joined") return;
     const needed = remembered.get("session", this.#key) !== null;
-    const next = nextStep({ transport, open: client.tunnel !== null, connected, answeredAt, needed, retryAt }, now);
-    if (next?.step === "open") this.#open(next.reason);
+    const next = nextStep({ transport, open: client.tunnel !== null, connected, aloneSince: this.aloneSince, lost, needed, retryAt }, now);
+    if (next?.step === "open") this.#open(next.reason, lost);
     else if (next?.step === "close") this.#close(next.reason);
     else if (next) {
       this.retryAt = now + RETRY_S;
@@ -106,7 +117,7 @@ export class TunnelChoice {
     this.asking = true;
     try {
       const reply = await client.requests.ask({ type: "tunnel", open, reason, decode: hasCodecs() ? "webcodecs" : "images" });
-      if (client.tunnel && reply.reason !== reason) client.tunnel.note = reply.reason;
+      if (client.tunnel && client.role === "viewer" && reply.reason !== reason) client.tunnel.note = reply.reason;
       return generation === client.generation;
     } catch (error) {
       const { code, message } = /** @type {RoomError} */ (error);
@@ -117,8 +128,8 @@ export class TunnelChoice {
     }
   }
 
-  /** @param {string} reason */
-  async #open(reason) {
+  /** @param {string} reason @param {boolean} lost */
+  async #open(reason, lost) {
     const { client } = this;
     // before the reply: frames may come with it
     this.#left();
@@ -132,8 +143,11 @@ export class TunnelChoice {
     this.retryAt = clockNow() + FIRST_RETRY_S;
     if (this.transport === "auto") remembered.set("session", this.#key, "1");
     client.tunnel.arrange();
-    client.skip(["ICE", "DTLS"]);
+    client.skip(["ICE", "DTLS"], "tunnel");
     client.changed("state");
+    // the room may have ended what went by a connection that it had lost, too
+    if (lost) client.connection.retry();
+    else client.negotiate();
   }
 
   /** @param {string} reason */
@@ -162,7 +176,7 @@ export class TunnelChoice {
   }
 
   drop() {
-    this.answeredAt = this.refusal = null;
+    this.aloneSince = this.proven = this.refusal = null;
     this.client.tunnel?.close();
     this.client.tunnel = null;
     this.#left();

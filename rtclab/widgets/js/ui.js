@@ -215,10 +215,11 @@ export function describe(client, now, source) {
     const [title, text] = stuckAdvice(unheard ? "signaling" : stuck, client.role, source, home);
     notice = { tone: stuck ? "warn" : "info", title, text };
   } else if (client.link === "busy") {
+    const whenFree = `when ${home === "kernel" ? "the running cell" : "it"} lets them through.`;
     notice = {
       tone: "info",
       title: `The ${home} is busy.`,
-      text: `Media go on; changes made here reach the room when ${home === "kernel" ? "the running cell" : "it"} lets them through.`,
+      text: client.tunnel ? `Media go by it, too, and go on ${whenFree}` : `Media go on; changes made here reach the room ${whenFree}`,
     };
   } else if (client.link === "reconnecting") {
     notice = { tone: "warn", title: "The connection was lost.", text: "Trying to find another way to the room …" };

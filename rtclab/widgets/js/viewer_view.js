@@ -45,7 +45,7 @@ export function renderViewer(viewer, el) {
     notice.show(state.notice);
     phases.update(client.phases, now);
     routes.update(client);
-    hear.hidden = !viewer.soundBlocked || client.status === "closed";
+    hear.hidden = !viewer.soundBlocked || client.status === "closed" || Boolean(client.tunnel?.note);
     again.hidden = client.status !== "closed" || client.link === "gone" || /^(room_closed|share_(?!rate))/.test(client.failure?.code ?? "");
     const scenes = client.status === "closed" ? [] : viewer.scenes;
     for (const [key, tile] of tiles) {
