@@ -12,6 +12,8 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from jupyterlab_driver import Notebook
 
+LIVE = 45_000  # ms to wait at most for media on a busy machine
+
 # Keeps every peer connection of the page where a test can ask it.
 KEEP_CONNECTIONS = """
 window.rtclabConnections = [];
@@ -107,7 +109,7 @@ def stats(page: Page, kind: str) -> list[dict[str, Any]]:
     return reports
 
 
-def wait_for(page: Page, kind: str, condition: str, timeout: float = 20) -> Any:
+def wait_for(page: Page, kind: str, condition: str, timeout: float = LIVE / 1000) -> Any:
     """Wait until ``condition``, JavaScript on the list `reports`, is true of the reports of one type.
 
     Returns
@@ -129,7 +131,7 @@ def start_publishing(notebook: Notebook, cell: int, source: str | None = None) -
     if source is not None:
         widget.get_by_label("Picture").select_option(label=source)
     widget.get_by_role("button", name="Start", exact=True).click()
-    expect(widget).to_have_attribute("data-status", "live", timeout=20_000)
+    expect(widget).to_have_attribute("data-status", "live", timeout=LIVE)
     return widget
 
 
@@ -158,7 +160,7 @@ def moves(page: Page, participant: str, frames: int = 3) -> None:
     page.wait_for_function(
         f"([name, goal]) => {counted}?.totalVideoFrames >= goal",
         arg=[participant, before + frames],
-        timeout=20_000,
+        timeout=LIVE,
         polling=100,
     )
 

@@ -19,7 +19,7 @@ from rtclab.serve import RoomServer
 from rtclab.web_server import WebServer
 from stock_client import until
 
-LIMIT = 10.0  # s, for every wait
+LIMIT = 30.0  # s, for every wait
 SDP = {"Content-Type": "application/sdp"}
 FRAGMENT = {"Content-Type": "application/trickle-ice-sdpfrag"}
 SENDING = (Path(__file__).parent / "signaling" / "ffmpeg_8_offer.sdp").read_text("utf-8")

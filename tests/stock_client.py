@@ -16,7 +16,7 @@ from aiortc.rtcicetransport import RTCIceParameters
 from rtclab.transport.port import UdpPort
 from rtclab.transport.transport import RemoteParameters, Transport
 
-LIMIT = 10.0  # s, for every wait
+LIMIT = 30.0  # s, for every wait
 
 _certificate = RTCCertificate.generateCertificate()
 

@@ -27,7 +27,7 @@ from rtclab.signaling import inprocess
 from rtclab.transport.tunnel_format import Ack, Frame, KeyframeRequest, parse
 
 T = TypeVar("T")
-LIMIT = 15.0
+LIMIT = 30.0
 
 HEAD = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE {mids}\r\n"
 TRANSPORT = (

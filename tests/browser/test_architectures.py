@@ -12,6 +12,7 @@ import rtclab
 from browser_tools import (
     COUNT_CAPTURES,
     KEEP_CONNECTIONS,
+    LIVE,
     SMALL_CAPTURE,
     grab,
     moves,
@@ -26,8 +27,6 @@ from jupyterlab_driver import Notebook
 from rtclab.serve import RoomServer
 
 Open = Callable[["str | Sequence[str]"], Notebook]
-
-LIVE = 20_000  # ms to wait at most for media on a busy machine
 
 
 @pytest.fixture

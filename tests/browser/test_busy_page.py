@@ -9,10 +9,8 @@ from collections.abc import Callable, Sequence
 
 from playwright.sync_api import Locator, Page, expect
 
-from browser_tools import KEEP_CONNECTIONS, KEEP_SOCKETS, moves
+from browser_tools import KEEP_CONNECTIONS, KEEP_SOCKETS, LIVE, moves
 from jupyterlab_driver import LabServer, Notebook
-
-LIVE = 30_000  # ms to wait at most for media on a busy machine
 
 PUBLISH = """import pathlib, time
 import rtclab

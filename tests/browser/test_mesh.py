@@ -8,12 +8,19 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 import rtclab
-from browser_tools import KEEP_CONNECTIONS, SMALL_CAPTURE, moves, open_page, publish_camera, stats, wait_for
+from browser_tools import (
+    KEEP_CONNECTIONS,
+    LIVE,
+    SMALL_CAPTURE,
+    moves,
+    open_page,
+    publish_camera,
+    stats,
+    wait_for,
+)
 from http_tools import serving
 from room_tools import frame_numbers
 from rtclab.serve import RoomServer
-
-LIVE = 20_000  # ms to wait at most for media on a busy machine
 
 # which of a page's connections go to the room, and how many others are connected
 TO_ROOM = "rtclabConnections.map((one) => Boolean(one.remoteDescription?.sdp.includes('a=ice-lite')))"

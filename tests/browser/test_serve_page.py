@@ -9,12 +9,11 @@ import pytest
 from playwright.sync_api import ConsoleMessage, Page, Route, expect
 
 import rtclab
-from browser_tools import OVERFLOW, grab
+from browser_tools import LIVE, OVERFLOW, grab
 from http_tools import serving
 from room_tools import frame_numbers
 from rtclab.serve import RoomServer
 
-LIVE = 20_000  # ms to wait at most for media on a busy machine
 TOKEN = "only-for-tests"
 
 

@@ -8,9 +8,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 import rtclab
-from browser_tools import OVERFLOW, grab
+from browser_tools import LIVE, OVERFLOW, grab
 
-LIVE = 20_000  # ms to wait at most for media on a busy machine
 HERE = "127.0.0.1:0"
 HEIGHT = 740
 

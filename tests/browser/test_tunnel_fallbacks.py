@@ -8,12 +8,10 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 import rtclab
-from browser_tools import grab, moves, open_page, publish_camera
+from browser_tools import LIVE, grab, moves, open_page, publish_camera
 from coded_camera import SMALL_CODED_CAMERA, in_order, record, recorded, watch
 from http_tools import serving
 from waiting import until
-
-LIVE = 20_000  # ms to wait at most for media on a busy machine
 
 Open = Callable[..., Page]
 

@@ -6,11 +6,9 @@ from collections.abc import Callable, Sequence
 
 from playwright.sync_api import Page, expect
 
-from browser_tools import KEEP_SOCKETS, moves, start_publishing, tile
+from browser_tools import KEEP_SOCKETS, LIVE, moves, start_publishing, tile
 from coded_camera import SMALL_CODED_CAMERA, in_order, record, recorded
 from jupyterlab_driver import Notebook
-
-LIVE = 30_000  # ms to wait at most for media on a busy machine
 
 CELLS = (
     "import rtclab; room = rtclab.Room(transport='websocket')",

@@ -11,14 +11,13 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 import rtclab
-from browser_tools import KEEP_SOCKETS, grab, moves, open_page, publish_camera
+from browser_tools import KEEP_SOCKETS, LIVE, grab, moves, open_page, publish_camera
 from coded_camera import CODED_CAMERA, Shown, in_order, record, recorded, watch
 from http_tools import serving
 from room_tools import readable_numbers
 from rtclab.measure import read_frame_code
 from waiting import until
 
-LIVE = 20_000  # ms to wait at most for media on a busy machine
 MOST_SKEW_S = 0.08
 
 

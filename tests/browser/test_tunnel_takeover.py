@@ -9,13 +9,12 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 import rtclab
-from browser_tools import moves, open_page, publish_camera
+from browser_tools import LIVE, moves, open_page, publish_camera
 from coded_camera import SMALL_CODED_CAMERA, in_order, record, recorded
 from http_tools import on_engine, serving
 from rtclab.engine import get_engine
 from udp_line import UdpLine
 
-LIVE = 30_000  # ms to wait at most for media on a busy machine
 MOST_AT_TAKEOVER_S = 10.0
 MOST_AT_LOSS_S = 25.0  # the browser takes about 6 to notice
 

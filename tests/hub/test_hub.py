@@ -9,14 +9,13 @@ from itertools import pairwise
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from browser_tools import KEEP_CONNECTIONS, tile, wait_for
+from browser_tools import KEEP_CONNECTIONS, LIVE, tile, wait_for
 from coded_camera import CODED_CAMERA, watch
 from hub_server import Hub
 from jupyterlab_driver import Notebook
 
 Open = Callable[["str | Sequence[str]", str], Notebook]
 
-LIVE = 30_000  # ms to wait at most for media on a busy machine
 ROOM, PUBLISHER, VIEWER = 0, 1, 2
 SLOW_BPS, SLOW_DELAY_S = 500_000, 0.1
 ADAPTED = 90  # pictures in a row that are less than a second old

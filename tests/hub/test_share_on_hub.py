@@ -6,11 +6,9 @@ from collections.abc import Callable, Sequence
 
 from playwright.sync_api import Browser, expect
 
-from browser_tools import grab
+from browser_tools import LIVE, grab
 from hub_server import Hub
 from jupyterlab_driver import Notebook
-
-LIVE = 60_000  # ms to wait at most for media on a busy machine
 
 CELLS = (
     "import rtclab; room = rtclab.Room(); bob = room.join('bob')\n"

@@ -9,11 +9,10 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 import rtclab
+from browser_tools import LIVE
 from http_tools import wait_until
 from jupyter_tools import JupyterServer
 from rtclab.jupyter import uplink
-
-LIVE = 30_000  # ms to wait at most for media on a busy machine
 
 
 def moves(video: Locator) -> None:

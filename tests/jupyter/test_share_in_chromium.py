@@ -5,10 +5,8 @@ from __future__ import annotations
 from playwright.sync_api import Page, Request, Response, expect
 
 import rtclab
-from browser_tools import grab
+from browser_tools import LIVE, grab
 from jupyter_tools import TOKEN, JupyterServer
-
-LIVE = 20_000  # ms to wait at most for media on a busy machine
 
 
 def test_somebody_without_a_login_watches(

@@ -7,13 +7,11 @@ import re
 from playwright.sync_api import Browser, Page, expect
 
 import rtclab
-from browser_tools import SMALL_CAPTURE, moves, open_page, publish_camera
+from browser_tools import LIVE, SMALL_CAPTURE, moves, open_page, publish_camera
 from http_tools import serving
 from rtclab.bench.coturn import Coturn
 from rtclab.measure.ice import browser_pairs
 from waiting import until
-
-LIVE = 20_000  # ms to wait at most on a busy machine
 
 
 def test_pages_reach_each_other_through_the_rooms_relays(

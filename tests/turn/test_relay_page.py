@@ -8,11 +8,9 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 import rtclab
-from browser_tools import KEEP_CONNECTIONS, SMALL_CAPTURE, moves, open_page, publish_camera, wait_for
+from browser_tools import KEEP_CONNECTIONS, LIVE, SMALL_CAPTURE, moves, open_page, publish_camera, wait_for
 from http_tools import serving
 from rtclab.bench.coturn import Coturn
-
-LIVE = 20_000  # ms to wait at most for media on a busy machine
 
 USED = """async () => {
   const found = [];

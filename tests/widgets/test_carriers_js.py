@@ -19,12 +19,12 @@ from tornado.web import Application, HTTPError, RequestHandler
 
 import rtclab
 from bridge import Bridge
+from browser_tools import LIVE
 from http_tools import on_engine, wait_until
 from rtclab.signaling.carrier import Connect, MediaCarrier
 from rtclab.signaling.web import Access
 from rtclab.signaling.websocket import SignalingSocket, SocketHub
 
-LIVE = 20_000  # ms to wait at most for media on a busy machine
 PATH = "rtclab/rooms/r1"
 
 CONFIGURE = """(baseUrl) => {

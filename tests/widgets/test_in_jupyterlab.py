@@ -6,10 +6,8 @@ from collections.abc import Callable, Sequence
 
 from playwright.sync_api import Locator, expect
 
-from browser_tools import moves
+from browser_tools import LIVE, moves
 from jupyterlab_driver import LabServer, Notebook
-
-LIVE = 30_000  # ms to wait at most for media on a busy machine
 
 CELLS = (
     "import rtclab\nroom = rtclab.Room()\n"

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Page, expect
 
+from browser_tools import LIVE
 from rtclab.diagnosis.doctor import CHECKS
-
-LIVE = 20_000  # ms to wait at most for media on a busy machine
 
 # the colours of JupyterLab's own themes
 THEMES = {

@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-LIVE = 20_000  # ms to wait at most for media on a busy machine
+from browser_tools import LIVE
 
 SHOW = """async ([traits, count]) => {
   window.asked = [];

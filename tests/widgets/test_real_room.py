@@ -9,9 +9,8 @@ from playwright.sync_api import Page, expect
 
 import rtclab
 from bridge import Bridge
+from browser_tools import LIVE
 from rtclab.engine import get_engine
-
-LIVE = 20_000  # ms to wait at most for media on a busy machine
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from playwright.sync_api import Locator, Page, expect
 
-LIVE = 20_000  # ms to wait at most for media on a busy machine
+from browser_tools import LIVE
 
 SHOW = """async ([traits, count]) => {
   window.view = viewerModel(traits);
