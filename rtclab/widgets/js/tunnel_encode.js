@@ -14,7 +14,7 @@ const KEYFRAME_SHARE = 0.25;
 /** Frames that may be in an encoder: a machine that is too slow leaves some out. Its own queue does not tell of those it works on. */
 const MOST_ENCODING = 2;
 /** One that has not come out after so long was left out by the encoder. */
-const LOST_S = 0.5;
+const OVERDUE_S = 0.5;
 /** A change of the bitrate that is worth telling the encoder. */
 const RECONFIGURE = 0.1;
 
@@ -107,7 +107,7 @@ export class PictureSender {
 
   /** @param {Layer} layer @param {number} now */
   #busy(layer, now) {
-    layer.encoding = layer.encoding.filter(({ at }) => now - at < LOST_S);
+    layer.encoding = layer.encoding.filter(({ at }) => now - at < OVERDUE_S);
     return layer.encoding.length >= MOST_ENCODING;
   }
 
