@@ -4,7 +4,7 @@ The page examines itself and the ways to the kernel; the kernel opens a room for
 told of, and examines itself. Both speak over the widget's comm, in `{doctor: page, say, ...}`:
 
     begin {browser}                 a page opens the examination       room {path}   the reply
-    result {check, state, detail}   what a page has found              ping {n}      pong {n}
+    result {n, check, state, detail, relayed}   what a page has found  ping {n}      pong {n}
     busy {}     the kernel's loop is held up for a second              busy {seconds} now
     arrived {}  has the room heard anything of this page by UDP?       arrived {seen}
     end {}      the page is through
@@ -121,6 +121,7 @@ class Doctor(anywidget.AnyWidget):
         self._engine = get_engine()
         self._lock = threading.Lock()
         self._found: dict[str, tuple[State, str]] = dict.fromkeys(CHECKS, ("waiting", ""))
+        self._newest: dict[str, int] = {}  # number of what a page told last of a check
         self._page: str | None = None
         self._browser = ""
         self._relayed = False
@@ -305,6 +306,7 @@ class Doctor(anywidget.AnyWidget):
                     self._found[name] = ("waiting", "")
             self._verdict = None
             self._relayed = False
+            self._newest.clear()
         self._note_versions()
         self._engine.submit(self._open_room(page))
 
@@ -330,9 +332,17 @@ class Doctor(anywidget.AnyWidget):
         name, state = content.get("check"), content.get("state")
         if name not in CHECKS or CHECKS[name][1] != "page" or state not in STATES:
             return
-        if name == "udp":
-            self._relayed = content.get("relayed") is True
-        self._note(name, state, str(content.get("detail") or ""))
+        number = content.get("n")
+        if not isinstance(number, int):
+            return
+        with self._lock:
+            if number <= self._newest.get(name, 0):
+                return  # two threads handled them the other way round
+            self._newest[name] = number
+            self._found[name] = (state, str(content.get("detail") or "")[:MAX_DETAIL])
+            if name == "udp":
+                self._relayed = content.get("relayed") is True
+        self._sum_up()
 
     def _hold_up(self, page: str) -> None:
         """Do to the kernel what a busy cell does."""

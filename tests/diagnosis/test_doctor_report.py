@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -23,6 +24,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "CHECKS", {"Python": lambda: ("ok", "fine")})
 
 
+NUMBERS = itertools.count(1)
+
+
 @pytest.fixture
 def report() -> Iterator[Doctor]:
     report = rtclab.doctor()
@@ -31,7 +35,7 @@ def report() -> Iterator[Doctor]:
 
 
 def say(report: Doctor, what: str, page: str = "page-1", **fields: Any) -> None:
-    report._handle_custom_msg({"doctor": page, "say": what, **fields}, [])
+    report._handle_custom_msg({"doctor": page, "say": what, "n": next(NUMBERS), **fields}, [])
 
 
 def done(report: Doctor, timeout: float = 10.0) -> str:
@@ -88,6 +92,15 @@ def test_the_page_that_began_last_is_listened_to(report: Doctor) -> None:
     find_everything(report, "page-2")
     done(report)
     assert set(report.results.loc[PAGE_CHECKS, "detail"]) == {"of page-2"}
+
+
+def test_what_is_told_late_changes_nothing(report: Doctor) -> None:
+    say(report, "begin")
+    late = next(NUMBERS)
+    find_everything(report)
+    say(report, "result", n=late, check="udp", state="running", detail="")
+    done(report, 1)
+    assert found(report, "udp") == "ok"
 
 
 def test_pages_may_say_anything(report: Doctor) -> None:

@@ -29,6 +29,9 @@ export class Examination {
     /** @type {Map<string, (content: any) => void>} who waits for what the kernel says */
     this.waiting = new Map();
     this.nextPing = 1;
+    /** Numbers what is told: the kernel may handle it on several threads, out of order. */
+    this.nextResult = 1;
+    this.relayed = false;
     this.onContent = (/** @type {any} */ content) => this.receive(content);
     this.onSignal = (/** @type {any} */ _message) => {};
     this.signalId = "";
@@ -93,6 +96,11 @@ export class Examination {
     this.changed();
   }
 
+  /** @param {Row} row */
+  tell({ check, state, detail }) {
+    this.say({ say: "result", n: this.nextResult++, check, state, detail, relayed: this.relayed });
+  }
+
   async ping() {
     const n = this.nextPing++;
     const begun = performance.now();
@@ -117,6 +125,7 @@ export class Examination {
     } finally {
       this.running = false;
       this.say({ say: "end" });
+      for (const row of this.rows) if (row.where === "page") this.tell(row);
       this.changed();
     }
   }
@@ -128,13 +137,14 @@ export class Examination {
   async check(check, make, hint = "") {
     const row = this.row(check);
     Object.assign(row, { state: "running", detail: hint });
-    this.say({ say: "result", check, state: "running" });
+    this.tell(row);
     this.changed();
     const finding = await Promise.resolve()
       .then(make)
       .catch((error) => ({ state: "fail", detail: `${error?.message ?? error}` }));
     Object.assign(row, { state: finding.state, detail: finding.detail });
-    this.say({ say: "result", check, state: finding.state, detail: finding.detail, relayed: finding.relayed });
+    if (check === "udp") this.relayed = finding.relayed === true;
+    this.tell(row);
     this.changed();
     return finding;
   }

@@ -6,7 +6,7 @@ import { linkOf } from "./link.js";
 import { RoomError } from "./requests.js";
 import { RoomSocket } from "./socket.js";
 
-const GIVE_UP_MS = 30000;
+const GIVE_UP_MS = 120_000; // a Jupyter server that is started again may take a minute
 
 /** A client of the room that this page comes from. @param {"participant" | "viewer"} role @param {string | null} name */
 export function clientOfServer(role, name) {
