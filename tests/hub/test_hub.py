@@ -18,7 +18,7 @@ Open = Callable[["str | Sequence[str]", str], Notebook]
 
 ROOM, PUBLISHER, VIEWER = 0, 1, 2
 SLOW_BPS, SLOW_DELAY_S = 500_000, 0.1
-ADAPTED = 90  # pictures in a row that are less than a second old
+ADAPTED = 60  # pictures in a row that are less than a second old
 ADAPTING = 120.0  # s to wait at most for them, or for the whole picture afterwards
 
 CELLS = ("import rtclab; room = rtclab.Room()", "room.publisher('you')", "room.viewer()")
@@ -59,19 +59,17 @@ def until(page: Page, condition: Callable[[], bool], what: str, limit: float = L
 
 def soon(video: Locator) -> None:
     """Wait until enough different pictures in a row were less than a second old."""
-    fresh: set[int] = set()
-    seen = []
+    row = 0
 
     def enough() -> bool:
-        shown = watch(video, 2)
-        seen.append(round(shown.percentile(50), 2))
-        if any(late >= 1.0 for late in shown.latency_s):
-            fresh.clear()
-        else:
-            fresh.update(shown.numbers)
-        return len(fresh) >= ADAPTED
+        nonlocal row
+        for late in watch(video, 2).latency_s:
+            row = row + 1 if late < 1.0 else 0
+            if row >= ADAPTED:
+                return True
+        return False
 
-    until(video.page, enough, f"the slow line stays behind: {seen}", ADAPTING)
+    until(video.page, enough, "the slow line stays behind", ADAPTING)
 
 
 def rich(page: Page) -> None:

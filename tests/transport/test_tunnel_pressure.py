@@ -237,6 +237,20 @@ def test_it_recovers_when_the_line_does() -> None:
     assert max(scene.latencies(since)) < 0.15
 
 
+def test_who_stands_still_for_a_moment_is_no_slow_line() -> None:
+    scene = Scene(SlowLine(20_000_000, 0.05))
+    scene.run(5)
+    scene.line.deaf = True
+    scene.run(0.35)
+    scene.line.deaf = False
+    scene.run(2)
+    scene.line.now += 0.7  # the room
+    scene.next_picture = scene.next_sound = scene.line.now
+    scene.run(2)
+    assert not scene.tunnel.drops
+    assert not scene.asked
+
+
 def test_a_page_that_says_nothing_is_sent_nothing_more_and_goes_on_with_a_keyframe() -> None:
     scene = Scene(SlowLine(20_000_000, 0.02))
     scene.run(2)
