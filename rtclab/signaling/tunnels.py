@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .server import SignalingServer
 
 PATIENCE_S: Final = 0.9  # with an estimate that is made from acknowledgements: it is no guess
-ONLY_IMAGES: Final = "pictures only, without sound: this browser has no WebCodecs"
+ONLY_IMAGES: Final = "pictures only, without sound: this page has no WebCodecs"
 POLICIES: Final = ("auto", "webrtc", "websocket")
 
 

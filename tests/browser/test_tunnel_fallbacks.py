@@ -57,7 +57,7 @@ def test_without_webcodecs_one_sees_pictures_and_is_told(without: Open, room: rt
     assert frames[0].std() > 10
     assert (frames[0] != frames[-1]).any()
     viewer = page.locator("[data-rtclab=viewer]")
-    expect(viewer).to_contain_text("pictures only, without sound: this browser has no WebCodecs")
+    expect(viewer).to_contain_text("pictures only, without sound: this page has no WebCodecs")
     expect(viewer).to_have_attribute("data-status", "live", timeout=LIVE)
     publish_camera(page, "alice")
     publisher = page.locator("[data-rtclab=publisher]")
