@@ -193,6 +193,7 @@ def test_a_busy_kernel_is_said_to_hold_back_what_goes_by_it(plain: Page) -> None
         phases.skip(["ICE", "DTLS"], 2);
         const client = { phases, home: "kernel", role: "viewer", status: "joined", link: "ok", tunnel: {} };
         Object.assign(client, { carrier: { kind: "comm" }, requests: { waited: () => 0 }, peer: null });
+        client.mesh = { problem: () => null };
         const texts = [m.describe(client, 13, "camera").notice.title];
         phases.reach("first frame", 13);
         client.link = "busy";
