@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
-import numpy.typing as npt
 
 from rtclab.forwarding.columns import Header
 from rtclab.forwarding.producer import Producer
@@ -15,7 +13,7 @@ from rtclab.rtp import extensions
 from rtclab.rtp.drops import Drop
 from rtclab.rtp.packet import RtpPacket, build_rtp, parse_rtp
 from rtclab.rtp.payload import describer
-from rtclab.transport.batch import Lost, Mode, SendBatch
+from rtclab.transport.batch import Clients, Lost, Mode, SendBatch
 from rtclab.transport.paths import PathTable
 
 PAYLOAD_TYPE, RTX_PAYLOAD_TYPE = 96, 97
@@ -100,11 +98,11 @@ class Outbox(SendBatch):
         self.full: set[int] = set()
         self.calls = 0
 
-    def send(self, rows: npt.NDArray[np.int64], lengths: npt.NDArray[np.int32]) -> Lost:
+    def send(self, clients: Clients, lengths: Sequence[int]) -> Lost:
         self.calls += 1
         lost: Lost = {}
-        for index, row in enumerate(rows.tolist()):
-            for place, length in enumerate(lengths.tolist()):
+        for index, row in enumerate(clients.rows.tolist()):
+            for place, length in enumerate(lengths):
                 if row in self.full:
                     lost.setdefault(Drop.SOCKET_FULL, []).append(index)
                 else:

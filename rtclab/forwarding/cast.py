@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..transport.batch import SLOTS, SendBatch
+from ..transport.batch import SLOTS, Clients, SendBatch
 from .columns import HEADER, Integers, ViewerColumns
 from .store import Packet
 
@@ -37,7 +37,7 @@ class Part(NamedTuple):
     """Some rows of a cast, as many as the arena holds at once, and the places of their packets in it."""
 
     rows: Integers
-    path: Integers
+    clients: Clients
     header: npt.NDArray[np.void]
     send_time: npt.NDArray[np.uint8]
     sequence: Integers
@@ -121,7 +121,7 @@ class Cast:
         slots = batch.arena[:used].reshape(len(rows), count, -1)
         return Part(
             rows,
-            self.path[some],
+            Clients(self.path[some]),
             self.header[some][:, None],
             self.header[some].view(np.uint8).reshape(-1, HEADER)[:, HEADER - 3 :],
             self.sequence[some],

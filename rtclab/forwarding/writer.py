@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from ..rtp.drops import Drop
 from ..rtp.extensions import abs_send_time
-from ..transport.batch import Lost, SendBatch
+from ..transport.batch import Clients, Lost, SendBatch
 from .cast import Cast, Part, Sent, wholes
 from .columns import HEADER, Integers, ViewerColumns
 from .store import Packet
@@ -46,10 +46,9 @@ class Writer(ViewerColumns):
         longest = max(lengths)
         one_picture = first.timestamp == last.timestamp
         padded = self._padded(burst, longest, one_picture) if self.batch.pads else []
-        wire = np.array(lengths, np.int32)
-        wire += HEADER
-        if padded:
-            wire[padded] += 1
+        wire = [HEADER + length for length in lengths]
+        for index in padded:
+            wire[index] += 1
         sequences = np.array([packet.sequence for packet in burst])  # `arange` gives the GIL up
         times = first.timestamp if one_picture else np.array([packet.timestamp for packet in burst])
         payloads = wholes(stream.store.payloads(burst, longest))
@@ -70,7 +69,7 @@ class Writer(ViewerColumns):
                 slots[:, index, HEADER + lengths[index]] = 1
             if cast.renumbers and first.info.picture_id is not None:
                 self._renumber(part, burst, one_picture)
-            self._send(part, wire)
+            self._count_lost(part.rows, self.batch.send(part.clients, wire))
         cast.packets += count
         cast.octets += sum(lengths)
 
@@ -95,9 +94,6 @@ class Writer(ViewerColumns):
             tl0 = part.tl0 + (packet.info.tl0 or 0) & 0xFF
             some = slice(None) if same else slice(index, index + 1)
             _write_vp8(part.slots[:, some, HEADER:], packet, picture << 8 | tl0)
-
-    def _send(self, part: Part, wire: npt.NDArray[np.int32]) -> None:
-        self._count_lost(part.rows, self.batch.send(part.path, wire))
 
     def _count_lost(self, rows: Integers, lost: Lost) -> None:
         for reason, clients in lost.items():
@@ -130,8 +126,8 @@ class Writer(ViewerColumns):
         self.rtx_sequence[row] += 1
         self.rtx_packets[row] += 1
         rows = np.array([row])
-        lengths = np.array([HEADER + 2 + packet.length], np.int32)
-        self._count_lost(rows, self.batch.send(self.path[rows], lengths))
+        lost = self.batch.send(Clients(self.path[rows]), [HEADER + 2 + packet.length])
+        self._count_lost(rows, lost)
 
 
 def _places(packet: Packet) -> tuple[int, int]:

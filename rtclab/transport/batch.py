@@ -17,8 +17,8 @@ import ctypes
 import errno
 import socket
 import sys
-from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -35,7 +35,7 @@ STRIDE = 1600
 HEADROOM = 64  # bytes of a slot kept for the SRTP tag and RTP padding
 MAX_SEGMENTS = 64  # UDP_MAX_SEGMENTS of older Linux kernels
 MAX_RUN_BYTES = 65000
-MAX_PLANS = 256
+MAX_PLANS = 64  # for the same clients
 
 UDP_SEGMENT = 103
 SOL_UDP = 17
@@ -74,53 +74,54 @@ def _address(array: npt.NDArray[np.generic]) -> int:
     return int(array.__array_interface__["data"][0])
 
 
-class _Plan:
-    """What stays the same when the same clients get packets that fall into the same runs.
+class Clients:
+    """Path rows that are sent packets together, and what was made ready for that.
 
-    `slots` and `sizes` are pointers to the packets and to their lengths, `every` the SRTP context of each (as
-    of the time when the contexts were `contexts`), all as ctypes wants them; `segments` is where the segment
-    size of each message is written and `firsts` where it comes from, the length of its first packet; `fd` is
-    the one socket that all go through, None if there are several. `clients` are the places of those who are
-    reached by UDP, `rows` their rows, and `tunnels` the places of the others and what takes their packets.
+    Parameters
+    ----------
+    rows : numpy.ndarray
+        ``(clients,)`` path rows.
     """
 
-    __slots__ = (
-        "clients",
-        "connected",
-        "contexts",
-        "every",
-        "fd",
-        "fds",
-        "firsts",
-        "headers",
-        "lengths",
-        "one_run",
-        "pointer",
-        "rows",
-        "runs",
-        "segments",
-        "sizes",
-        "slots",
-        "tunnels",
-    )
+    __slots__ = ("plans", "rows", "version")
 
-    rows: npt.NDArray[np.int64]
-    clients: Sequence[int]
+    def __init__(self, rows: npt.NDArray[np.int64]) -> None:
+        self.rows = rows
+        self.version = -1  # of the path table when the plans were made
+        self.plans: dict[tuple[int, ...], _Plan] = {}
+
+
+class _Way(NamedTuple):
+    """The messages of a plan that leave through one socket: one for each run of each of `clients`."""
+
+    fd: int
+    headers: npt.NDArray[np.void]
+    pointer: int
+    clients: list[int]
+
+
+class _Plan(NamedTuple):
+    """What stays the same when the same clients get packets that fall into the same runs.
+
+    `places` are those of the clients that are reached by UDP and connected, `unconnected` those of others,
+    and `tunnels` those of the rest, with what takes their packets. `every` are the SRTP contexts of all
+    packets, `slots` and `sizes` pointers to the packets and to their lengths, as ctypes wants them. `segments`
+    is where the segment size of each message is written and `firsts` where it comes from, the length of its
+    first packet: a list of slots, or the lengths themselves where every client gets one run.
+    """
+
+    places: list[int]
     tunnels: list[tuple[int, Deliver]]
-    one_run: bool
+    unconnected: list[int]
+    every: list[Any]
     slots: list[Any]
     sizes: list[Any]
     lengths: npt.NDArray[np.uint64]
     runs: tuple[int, ...]
     segments: npt.NDArray[np.uint16]
     firsts: npt.NDArray[np.uint64] | npt.NDArray[np.int64]
-    headers: npt.NDArray[np.void]
-    pointer: int
-    fds: npt.NDArray[np.int32]
-    fd: int | None
-    contexts: bytes
-    connected: bool
-    every: list[Any]
+    one_run: bool
+    ways: list[_Way]
 
 
 class SendBatch:
@@ -166,11 +167,7 @@ class SendBatch:
         )
         self._segment = self._control[:, 16:18].view("<u2")[:, 0]
         self._control_pointers = _address(self._control) + _CMSG_SIZE * np.arange(SLOTS, dtype=np.uint64)
-        self._plans: dict[tuple[bytes, tuple[int, ...]], _Plan] = {}
-        self._planned_version = -1
-        self._chosen = np.zeros(SLOTS, _MSGHDR)  # the messages that go through one of several sockets
         self._single = np.zeros(1, _MSGHDR)
-        self._chosen_pointer = _address(self._chosen)
         self._single_pointer = _address(self._single)
         self._protect = srtp.load().protect_prepared
         if self.mode != "plain":
@@ -183,68 +180,59 @@ class SendBatch:
         """Whether a packet one byte short gets a padding byte, so that it fits its picture's GSO run."""
         return self.mode == "gso"
 
-    def send(self, rows: npt.NDArray[np.int64], lengths: npt.NDArray[np.int32]) -> Lost:
-        """Protect and send the packets in the first ``len(rows) * len(lengths)`` slots.
+    def send(self, clients: Clients, lengths: Sequence[int]) -> Lost:
+        """Protect and send the packets in the first ``len(clients.rows) * len(lengths)`` slots.
 
-        Slot ``i * len(lengths) + j`` holds packet ``j`` for the client at path row ``rows[i]``.
+        Slot ``i * len(lengths) + j`` holds packet ``j`` for the client at path row ``clients.rows[i]``.
 
         Parameters
         ----------
-        rows : numpy.ndarray
-            ``(clients,)`` path rows.
-        lengths : numpy.ndarray
-            ``(packets,)`` int32 length of each packet in bytes, the same for every client.
+        clients : Clients
+            Whom to.
+        lengths : sequence of int
+            The length of each packet in bytes, the same for every client.
 
         Returns
         -------
         dict of Drop to list of int
-            For each reason the indices into `rows`, one for each packet lost; empty when all went out.
+            For each reason the places of clients, one for each packet lost; empty when all went out.
         """
-        if len(rows) == len(lengths) == 1:
-            return self._send_one(int(rows[0]), int(lengths[0]))
-        plan = self._plan(rows, lengths.tolist())
-        packets, count = len(lengths), len(plan.slots)
+        if len(clients.rows) == len(lengths) == 1:
+            return self._send_one(int(clients.rows[0]), lengths[0])
+        plan = self._plan(clients, lengths)
+        packets = len(lengths)
         plan.lengths[:] = lengths
-        lost = self._send_plan(plan, packets) if count else {}
-        self.sent += count - sum(map(len, lost.values()))
+        lost: Lost = {}
+        if plan.places:
+            self._send_plan(plan, clients, packets, lost)
+        for place in plan.unconnected:
+            _lose(lost, Drop.SEND_ERROR, place, packets)
+        everybody = len(clients.rows) - len(plan.tunnels)
+        self.sent += everybody * packets - sum(map(len, lost.values()))
         for place, deliver in plan.tunnels:
-            deliver(self._packets(place * packets, lengths.tolist()))
+            deliver(self._packets(place * packets, lengths))
         return lost
 
-    def _packets(self, first: int, lengths: list[int]) -> list[bytes]:
+    def _packets(self, first: int, lengths: Sequence[int]) -> list[bytes]:
         """Copies of the packets in the slots from `first` on."""
         return [self.arena[slot, :length].tobytes() for slot, length in enumerate(lengths, first)]
 
-    def _send_plan(self, plan: _Plan, packets: int) -> Lost:
+    def _send_plan(self, plan: _Plan, clients: Clients, packets: int, lost: Lost) -> None:
         """Protect and send what a plan is for, `packets` for each client."""
-        clients = len(plan.rows)
-        contexts = self.paths.srtp[plan.rows]
-        if contexts.tobytes() != plan.contexts:
-            plan.contexts = contexts.tobytes()
-            plan.connected = bool(contexts.all())
-            prepared = map(srtp.prepare, contexts.tolist())
-            plan.every = [context for context in prepared for _ in range(packets)]
-        protect = self._protect
-        if plan.connected:
-            status = list(map(protect, plan.every, plan.slots, plan.sizes))
-        else:  # libsrtp must never see a null context
-            there = np.repeat(contexts != 0, packets).tolist()
-            status = [
-                protect(*packet) if connected else 1
-                for connected, *packet in zip(there, plan.every, plan.slots, plan.sizes, strict=True)
-            ]
-        lost: Lost = {}
-        chosen = None
+        status = list(map(self._protect, plan.every, plan.slots, plan.sizes))
+        failed: set[int] = set()
         if any(status):  # a context that protects no more: that client gets nothing of this batch
-            failed = np.array(status, bool).reshape(clients, packets).any(axis=1)
-            chosen = np.flatnonzero(~failed)
-            places = np.array(plan.clients)[failed]
-            lost[Drop.SEND_ERROR] = np.repeat(places, packets).tolist()
+            failed = {plan.places[index // packets] for index, error in enumerate(status) if error}
+            for place in sorted(failed):
+                _lose(lost, Drop.SEND_ERROR, place, packets)
         if self.mode == "plain":
-            self._send_plain(plan, packets, range(clients) if chosen is None else chosen.tolist(), lost)
-        else:
-            self._send_messages(plan, chosen, lost)
-        return lost
+            for place in plan.places:
+                if place not in failed:
+                    self._send_slots(int(clients.rows[place]), place * packets, packets, place, lost)
+            return
+        plan.segments[:] = plan.firsts if plan.one_run else self._lengths[plan.firsts]
+        for way in plan.ways:
+            self._transmit(_without(way, failed) if failed else way, plan.runs, lost)
 
     def _send_one(self, row: int, length: int) -> Lost:
         """Send the packet in slot 0, a retransmission: no plan is worth making for it."""
@@ -270,86 +258,68 @@ class SendBatch:
         self.sent += not lost
         return lost
 
-    def _plan(self, rows: npt.NDArray[np.int64], lengths: list[int]) -> _Plan:
+    def _plan(self, clients: Clients, lengths: Sequence[int]) -> _Plan:
         """The plan for these clients and these runs; from picture to picture it is mostly the same."""
-        if self._planned_version != self.paths.version or len(self._plans) >= MAX_PLANS:
-            self._plans.clear()
-            self._planned_version = self.paths.version
+        plans = clients.plans
+        if clients.version != self.paths.version or len(plans) >= MAX_PLANS:
+            plans.clear()
+            clients.version = self.paths.version
         runs = self._runs(lengths)
-        key = rows.tobytes(), runs
-        plan = self._plans.get(key)
+        plan = plans.get(runs)
         if plan is None:
-            plan = self._plans[key] = self._new_plan(rows, runs)
+            plan = plans[runs] = self._new_plan(clients.rows, runs)
         return plan
 
     def _new_plan(self, rows: npt.NDArray[np.int64], runs: tuple[int, ...]) -> _Plan:
-        everybody, packets = len(rows), sum(runs)
-        tunnels = self._tunnels(rows)
-        places: Sequence[int] = range(everybody)
-        slots: Sequence[int] = range(everybody * packets)
-        if tunnels:
-            there = {place for place, _ in tunnels}
-            places = [place for place in places if place not in there]
-            slots = [slot for slot in slots if slot // packets not in there]
-            rows = rows[places]
-        clients = len(places)
+        paths, packets = self.paths, sum(runs)
+        tunnels = [
+            (place, paths.tunnels[row]) for place, row in enumerate(rows.tolist()) if row in paths.tunnels
+        ]
+        others = {place for place, _ in tunnels}
+        contexts = paths.srtp[rows].tolist()
+        # libsrtp must never see a null context
+        unconnected = [place for place, context in enumerate(contexts) if not context and place not in others]
+        others.update(unconnected)
+        places = [place for place in range(len(rows)) if place not in others]
+        slots = [place * packets + index for place in places for index in range(packets)]
+        by_socket: dict[int, list[int]] = {}
+        for place, fd in zip(places, paths.fd[rows[places]].tolist(), strict=True):
+            by_socket.setdefault(fd, []).append(place)
+        ordered = np.array([place for some in by_socket.values() for place in some], np.int64)
         sizes = np.array(runs)
-        starts = np.cumsum(sizes) - sizes
-        first = (np.array(places, np.int64)[:, None] * packets + starts).ravel()
-        headers = np.zeros(clients * len(runs), _MSGHDR)
+        first = (ordered[:, None] * packets + (np.cumsum(sizes) - sizes)).ravel()
+        headers = np.zeros(len(first), _MSGHDR)
         headers["iov"] = self._iov_pointers[first]
         headers["control"] = self._control_pointers[: len(headers)]
-        table = headers.reshape(clients, len(runs))
-        table["name"] = (self.paths.name_pointer + NAME_SIZE * rows.astype(np.uint64))[:, None]
-        table["name_length"] = self.paths.name_length[rows][:, None]
+        table = headers.reshape(len(ordered), len(runs))
+        table["name"] = (paths.name_pointer + NAME_SIZE * rows[ordered].astype(np.uint64))[:, None]
+        table["name_length"] = paths.name_length[rows[ordered]][:, None]
         table["iov_length"] = sizes
         table["control_length"] = np.where(sizes > 1, _CMSG_SIZE, 0)
-        fds = self.paths.fd[rows]
-        plan = _Plan()
-        plan.rows = rows
-        plan.clients = places
-        plan.tunnels = tunnels
-        plan.slots = [self._slot_pointers[slot] for slot in slots]
-        plan.sizes = [self._length_pointers[slot] for slot in slots]
-        plan.lengths = self._lengths[: everybody * packets].reshape(everybody, packets)
-        plan.runs = runs
-        plan.segments = self._segment[: len(headers)]
-        # one run for each of all clients needs no list of places
-        plan.one_run = len(runs) == 1 and not tunnels
-        plan.firsts = self._lengths[: everybody * packets : packets] if plan.one_run else first
-        plan.headers = headers
-        plan.pointer = _address(headers)
-        plan.fds = fds
-        plan.fd = int(fds[0]) if clients and (fds == fds[0]).all() else None
-        plan.contexts = b""
-        plan.connected = False
-        plan.every = []
-        return plan
+        ways, begin = [], 0
+        for fd, some in by_socket.items():
+            messages = headers[begin : begin + len(some) * len(runs)]
+            begin += len(messages)
+            ways.append(_Way(fd, messages, _address(messages), some))
+        # one run for each of all clients through one socket needs no list of places
+        one_run = len(runs) == 1 and not others and len(ways) == 1
+        lengths = self._lengths[: len(rows) * packets]
+        return _Plan(
+            places=places,
+            tunnels=tunnels,
+            unconnected=unconnected,
+            every=[context for place in places for context in [srtp.prepare(contexts[place])] * packets],
+            slots=[self._slot_pointers[slot] for slot in slots],
+            sizes=[self._length_pointers[slot] for slot in slots],
+            lengths=lengths.reshape(len(rows), packets),
+            runs=runs,
+            segments=self._segment[: len(headers)],
+            firsts=lengths[::packets] if one_run else first,
+            one_run=one_run,
+            ways=ways,
+        )
 
-    def _tunnels(self, rows: npt.NDArray[np.int64]) -> list[tuple[int, Deliver]]:
-        """The places of those that are no UDP clients, and what takes their packets."""
-        tunnels = self.paths.tunnels
-        if not tunnels:
-            return []
-        return [(place, tunnels[row]) for place, row in enumerate(rows.tolist()) if row in tunnels]
-
-    def _send_messages(self, plan: _Plan, chosen: npt.NDArray[np.int64] | None, lost: Lost) -> None:
-        """Send one message for each run of each client; `chosen` are the clients to send to (None: all)."""
-        runs = len(plan.runs)
-        plan.segments[:] = plan.firsts if plan.one_run else self._lengths[plan.firsts]
-        clients = len(plan.fds)
-        if chosen is None and plan.fd is not None:
-            self._transmit(plan.fd, plan.pointer, plan.headers, plan.clients, plan.runs, lost)
-            return
-        some = np.arange(clients) if chosen is None else chosen
-        for fd in np.unique(plan.fds[some]):
-            through = some[plan.fds[some] == fd]
-            selected = self._chosen[: len(through) * runs]
-            selected[:] = plan.headers.reshape(clients, runs)[through].ravel()
-            places = [plan.clients[index] for index in through.tolist()]
-            self._transmit(int(fd), self._chosen_pointer, selected, places, plan.runs, lost)
-
-    def _runs(self, lengths: list[int]) -> tuple[int, ...]:
+    def _runs(self, lengths: Sequence[int]) -> tuple[int, ...]:
         """How many packets each run of equally long packets has: the same for every client."""
         if len(lengths) == 1 or self.mode != "gso":
             return (1,) * len(lengths)
@@ -365,20 +335,12 @@ class SendBatch:
             size, count = length, 1
         return (*runs, count)
 
-    def _transmit(
-        self,
-        fd: int,
-        pointer: int,
-        headers: npt.NDArray[np.void],
-        clients: Sequence[int],
-        sizes: Sequence[int],
-        lost: Lost,
-    ) -> None:
-        """Hand `headers`, one for each run of each of `clients`, to the kernel."""
-        runs = len(sizes)
-        done, messages = 0, len(headers)
+    def _transmit(self, way: _Way, sizes: Sequence[int], lost: Lost) -> None:
+        """Hand the messages of a way, runs of `sizes` packets for each client, to the kernel."""
+        runs, clients = len(sizes), way.clients
+        done, messages = 0, len(way.headers)
         while done < messages:
-            sent, error = self._call(fd, pointer + _MSGHDR.itemsize * done, messages - done)
+            sent, error = self._call(way.fd, way.pointer + _MSGHDR.itemsize * done, messages - done)
             if sent:
                 done += sent
                 continue
@@ -391,7 +353,7 @@ class SendBatch:
             if size > 1:
                 if error == errno.EIO:
                     self.mode = "mmsg"  # the way out has no checksum offload: never ask again
-                self._transmit_singly(fd, headers[done], client, size, lost)
+                self._transmit_singly(way.fd, way.headers[done], client, size, lost)
             else:
                 _lose(lost, Drop.SEND_ERROR, client)
             done += 1
@@ -419,11 +381,6 @@ class SendBatch:
             if error != errno.EINTR:
                 return 0, error
 
-    def _send_plain(self, plan: _Plan, packets: int, chosen: Iterable[int], lost: Lost) -> None:
-        for index in chosen:
-            place = plan.clients[index]
-            self._send_slots(int(plan.rows[index]), place * packets, packets, place, lost)
-
     def _send_slots(self, row: int, first: int, packets: int, place: int, lost: Lost) -> None:
         """Send the packets in the slots from `first` on to one client, `place` of the batch."""
         sender = self.paths.sockets.get(int(self.paths.fd[row]))
@@ -437,6 +394,13 @@ class SendBatch:
                 sender.sendto(self.arena[slot, : int(self._lengths[slot])].data, address)
             except OSError as error:
                 _lose(lost, Drop.SOCKET_FULL if error.errno in FULL else Drop.SEND_ERROR, place)
+
+
+def _without(way: _Way, places: set[int]) -> _Way:
+    """The same for fewer clients."""
+    kept = [index for index, place in enumerate(way.clients) if place not in places]
+    headers = way.headers.reshape(len(way.clients), -1)[kept].ravel()
+    return _Way(way.fd, headers, _address(headers), [way.clients[index] for index in kept])
 
 
 def _lose(lost: Lost, reason: Drop, client: int, count: int = 1) -> None:

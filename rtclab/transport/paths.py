@@ -42,7 +42,7 @@ class PathTable:
     tunnels : dict of int to callable
         Rows that no socket reaches: what takes their packets, unprotected.
     version : int
-        Another number whenever an address, a socket, a tunnel or `name_pointer` has changed.
+        Another number whenever an address, a socket, a context, a tunnel or `name_pointer` has changed.
     """
 
     def __init__(self) -> None:
@@ -81,7 +81,7 @@ class PathTable:
             raise ValueError(f"row {row} is not in use")
         self._used.remove(row)
         self.clear_address(row)
-        self.srtp[row] = 0
+        self.set_context(row, 0)
         self._free.append(row)
 
     def open_tunnel(self, deliver: Deliver) -> int:
@@ -101,6 +101,11 @@ class PathTable:
         self.name[row] = np.frombuffer(name, np.uint8)
         self.name_length[row] = name_length(sender.family)
         self.fd[row] = sender.fileno()
+        self.version += 1
+
+    def set_context(self, row: int, pointer: int) -> None:
+        """Protect what is sent to a row with the libsrtp context at `pointer`; 0 for nothing to be sent."""
+        self.srtp[row] = pointer
         self.version += 1
 
     def clear_address(self, row: int) -> None:

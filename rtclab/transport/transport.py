@@ -97,7 +97,7 @@ class Transport(SecureTransport):
         self._port.send(datagram, self.row)
 
     def _media_changed(self) -> None:
-        self._port.paths.srtp[self.row] = self._send_context
+        self._port.paths.set_context(self.row, self._send_context)
 
     def _give_up(self, keep: object) -> None:
         self._port.unregister(self, keep)

@@ -102,7 +102,7 @@ def test_parts_cover_a_cast_and_fit_the_arena() -> None:
     for count in (1, 3, 4, SLOTS // 4):
         parts = cast.parts(count, batch)
         assert np.concatenate([part.rows for part in parts]).tolist() == list(range(300))
-        assert np.concatenate([part.path for part in parts]).tolist() == list(range(50, 350))
+        assert np.concatenate([part.clients.rows for part in parts]).tolist() == list(range(50, 350))
         assert all(part.slots.shape[:2] == (len(part.rows), count) for part in parts)
         assert all(part.slots.base is not None and len(part.rows) * count <= SLOTS for part in parts)
         assert cast.parts(count, batch) is parts

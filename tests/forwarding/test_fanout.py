@@ -452,7 +452,7 @@ def test_headers_carry_what_was_negotiated(time_id: int | None, mid_id: int | No
         return
     outbox = Outbox()
     packets: list[bytes] = []
-    outbox.send = lambda rows, lengths: packets.append(outbox.arena[0, : lengths[0]].tobytes()) or {}  # type: ignore[method-assign, func-returns-value]
+    outbox.send = lambda clients, lengths: packets.append(outbox.arena[0, : lengths[0]].tobytes()) or {}  # type: ignore[method-assign, func-returns-value]
     track = producer(outbox)
     track.fanout.add(0, Header(101, 77, None, 0, b"ab", mid_id, time_id))
     track.fanout.aim(0, 0, 0.0)

@@ -17,7 +17,16 @@ import pytest
 from rtclab.rtp.drops import Drop
 from rtclab.transport import srtp
 from rtclab.transport.addresses import pack_name
-from rtclab.transport.batch import MAX_RUN_BYTES, MAX_SEGMENTS, SLOTS, Lost, Mode, SendBatch, best_mode
+from rtclab.transport.batch import (
+    MAX_RUN_BYTES,
+    MAX_SEGMENTS,
+    SLOTS,
+    Clients,
+    Lost,
+    Mode,
+    SendBatch,
+    best_mode,
+)
 from rtclab.transport.paths import PathTable
 
 GCM = pylibsrtp.Policy.SRTP_PROFILE_AEAD_AES_128_GCM
@@ -44,7 +53,7 @@ class Viewer:
         self.inbound = session(pylibsrtp.Policy.SSRC_ANY_INBOUND, profile)
         self.row = rig.paths.allocate()
         rig.paths.set_address(self.row, pack_name(*self.socket.getsockname()[:2]), rig.senders[family])
-        rig.paths.srtp[self.row] = srtp.context_pointer(self.outbound)
+        rig.paths.set_context(self.row, srtp.context_pointer(self.outbound))
 
     def datagrams(self, count: int) -> list[bytes]:
         """The next `count` datagrams, and nothing after them."""
@@ -72,6 +81,7 @@ class Rig:
             sender.bind((HOSTS[family], 0))
         self.paths.sockets = {sender.fileno(): sender for sender in self.senders.values()}
         self.viewers: list[Viewer] = []
+        self.clients = Clients(np.zeros(0, np.int64))
         self.sequence = 0
 
     def add(self, family: int = socket.AF_INET, profile: int = GCM) -> Viewer:
@@ -91,8 +101,10 @@ class Rig:
                 batch.arena[index * len(lengths) + place, :length] = np.frombuffer(packet, np.uint8)
                 written[-1].append(packet)
         self.sequence += len(lengths)
-        rows = np.array([viewer.row for viewer in self.viewers])
-        return batch.send(rows, np.array(lengths, np.int32)), written
+        rows = [viewer.row for viewer in self.viewers]
+        if self.clients.rows.tolist() != rows:  # else what was made ready is used again
+            self.clients = Clients(np.array(rows))
+        return batch.send(self.clients, lengths), written
 
     def close(self) -> None:
         for viewer in self.viewers:
@@ -215,7 +227,7 @@ def test_one_packet_for_one_client(rig: Rig, mode: Mode, family: int) -> None:
     assert lost == {}
     assert viewer.packets(1) == written[0]
     assert (batch.sent, batch.system_calls) == (1, 1)
-    rig.paths.srtp[viewer.row] = 0
+    rig.paths.set_context(viewer.row, 0)
     assert rig.send(batch, [300])[0] == {Drop.SEND_ERROR: [0]}
     assert batch.sent == 1
     assert viewer.silent()
@@ -248,7 +260,7 @@ def test_plans_are_kept_and_bounded(rig: Rig, monkeypatch: pytest.MonkeyPatch) -
     for count in range(1, 9):
         rig.send(batch, [100 + size for size in range(count)])
         assert len(viewer.datagrams(count)) == count
-        assert len(batch._plans) <= 3
+        assert len(rig.clients.plans) <= 3
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -319,7 +331,7 @@ def test_a_tiny_send_buffer_never_blocks_or_raises(rig: Rig, mode: Mode) -> None
 @pytest.mark.parametrize("mode", MODES)
 def test_clients_that_cannot_be_sent_to_cost_the_others_nothing(rig: Rig, mode: Mode) -> None:
     closed, fine, nowhere, other = rig.add(), rig.add(), rig.add(), rig.add(socket.AF_INET6)
-    rig.paths.srtp[closed.row] = 0
+    rig.paths.set_context(closed.row, 0)
     rig.paths.clear_address(nowhere.row)
     batch = SendBatch(rig.paths, mode)
     lost, written = rig.send(batch, [400, 400])
@@ -339,7 +351,7 @@ def test_a_number_sent_before_is_refused_by_srtp_and_counted(rig: Rig, mode: Mod
     first.packets(2)
     second.packets(2)
     fresh = session(pylibsrtp.Policy.SSRC_ANY_OUTBOUND, GCM)
-    rig.paths.srtp[second.row] = srtp.context_pointer(fresh)
+    rig.paths.set_context(second.row, srtp.context_pointer(fresh))
     rig.sequence -= 1
     lost, written = rig.send(batch, [200])
     assert lost == {Drop.SEND_ERROR: [0]}
@@ -372,6 +384,7 @@ def test_tunnels_get_theirs_unprotected_and_the_others_as_ever(
     for place in (0, 2, 5):
         handed[place] = []
         rows.insert(place, rig.paths.open_tunnel(handed[place].append))
+    clients = Clients(np.array(rows))
     for _ in range(2):
         written: list[list[bytes]] = []
         for index in range(len(rows)):
@@ -384,14 +397,14 @@ def test_tunnels_get_theirs_unprotected_and_the_others_as_ever(
         rig.sequence += len(lengths)
         for packets in handed.values():
             packets.clear()
-        assert batch.send(np.array(rows), np.array(lengths, np.int32)) == {}
+        assert batch.send(clients, lengths) == {}
         assert handed == {place: [written[place]] for place in (0, 2, 5)}
         for viewer, place in zip(rig.viewers, (1, 3, 4), strict=True):
             assert viewer.packets(len(lengths)) == written[place]
     assert batch.sent == 2 * 3 * len(lengths)
     rig.viewers[1].outbound = session(pylibsrtp.Policy.SSRC_ANY_OUTBOUND, GCM)
-    rig.paths.srtp[rig.viewers[1].row] = 0
-    lost = batch.send(np.array(rows), np.array(lengths, np.int32))
+    rig.paths.set_context(rig.viewers[1].row, 0)
+    lost = batch.send(clients, lengths)
     # the numbers were sent before, so that SRTP refuses them all: places are those of the whole batch
     assert sorted(lost[Drop.SEND_ERROR]) == sorted([1, 3, 4] * len(lengths))
 
@@ -401,8 +414,8 @@ def test_a_batch_of_tunnels_only(rig: Rig) -> None:
     handed: list[list[bytes]] = []
     row = rig.paths.open_tunnel(handed.append)
     batch.arena[:2, :20] = 9
-    assert batch.send(np.array([row]), np.array([20, 10], np.int32)) == {}
-    assert batch.send(np.array([row]), np.array([20], np.int32)) == {}
+    assert batch.send(Clients(np.array([row])), [20, 10]) == {}
+    assert batch.send(Clients(np.array([row])), [20]) == {}
     assert handed == [[bytes([9] * 20), bytes([9] * 10)], [bytes([9] * 20)]]
     assert (batch.sent, batch.system_calls) == (0, 0)
     rig.paths.close_tunnel(row)

@@ -22,7 +22,7 @@ def test_rows_keep_their_contents_when_the_table_grows() -> None:
         for row in rows:
             host, sock = ("192.0.2.1", ipv4) if row % 2 else ("2001:db8::1", ipv6)
             table.set_address(row, pack_name(host, 1000 + row), sock)
-            table.srtp[row] = 2**63 + row
+            table.set_context(row, 2**63 + row)
         more = [table.allocate() for _ in range(200)]
         assert len(table) == 300
         assert not set(rows) & set(more)
@@ -49,7 +49,7 @@ def test_a_freed_row_comes_back_cleared() -> None:
     row = table.allocate()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         table.set_address(row, pack_name("192.0.2.1", 5), sock)
-    table.srtp[row] = 7
+    table.set_context(row, 7)
     table.free(row)
     assert len(table) == 0
     assert table.allocate() == row

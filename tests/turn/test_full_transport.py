@@ -13,7 +13,7 @@ from aiortc.sdp import candidate_from_sdp
 
 from rtclab.errors import Closed
 from rtclab.rtp.drops import Drop
-from rtclab.transport.batch import SendBatch
+from rtclab.transport.batch import Clients, SendBatch
 from rtclab.transport.full import FullIce, FullTransport
 from rtclab.transport.ice import DISCONNECTED_AFTER, EXPIRED_AFTER
 from rtclab.transport.port import UdpPort
@@ -66,8 +66,8 @@ def test_media_goes_both_ways_and_the_fan_out_reaches_it(role: str) -> None:
         packets = [rtp(7, b"first"), rtp(8, b"other")]
         for slot, packet in enumerate(packets):
             batch.arena[slot, : len(packet)] = np.frombuffer(packet, np.uint8)
-        lengths = np.array([len(packet) for packet in packets], np.int32)
-        assert batch.send(np.array([transport.row]), lengths) == {}
+        lengths = [len(packet) for packet in packets]
+        assert batch.send(Clients(np.array([transport.row])), lengths) == {}
         transport.send_rtcp(rtcp())
         await until(lambda: len(stranger.rtp) == 2 and stranger.rtcp)
         assert stranger.rtp == packets
