@@ -8,7 +8,7 @@ packet had for one of them follows from its cast, so nobody needs a history of t
 
 from __future__ import annotations
 
-import functools
+from bisect import bisect_left
 from collections import deque
 from typing import NamedTuple
 
@@ -16,21 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ..transport.batch import SLOTS, Clients, SendBatch
-from .columns import HEADER, Integers, ViewerColumns
+from .columns import HEADER, Integers, ViewerColumns, wholes
 from .store import Packet
 
 MAX_SHIPMENTS = 4096
 KEEPS_GIL = 500  # elements: NumPy gives the GIL up around an operation on more of them
-
-
-def wholes(parts: npt.NDArray[np.uint8]) -> npt.NDArray[np.void]:
-    """The bytes along the last axis, which lie side by side, as one element each."""
-    return parts.view(_element(parts.shape[-1]))[..., 0]
-
-
-@functools.lru_cache(2048)
-def _element(size: int) -> np.dtype[np.void]:
-    return np.dtype(f"V{size}")
 
 
 class Part(NamedTuple):
@@ -45,9 +35,17 @@ class Part(NamedTuple):
     picture: Integers
     tl0: Integers
     slots: npt.NDArray[np.uint8]
+    payloads: dict[int, npt.NDArray[np.void]]  # by how many bytes of them
     headers: npt.NDArray[np.void]
     sequences: npt.NDArray[np.uint16]
     timestamps: npt.NDArray[np.uint32]
+
+    def payload(self, size: int) -> npt.NDArray[np.void]:
+        """Where the first `size` bytes of the payload of each packet go, ``(rows, packets)``."""
+        payloads = self.payloads.get(size)
+        if payloads is None:
+            payloads = self.payloads[size] = wholes(self.slots[:, :, HEADER : HEADER + size])
+        return payloads
 
 
 class Cast:
@@ -91,14 +89,13 @@ class Cast:
         self.octets = 0
         self._parts: dict[int, list[Part]] = {}
 
-    @functools.cached_property
-    def added(self) -> dict[int, int]:
-        """What is added to the sequence number, by row."""
-        return dict(zip(self.rows.tolist(), self.sequence[:, 0].tolist(), strict=True))
+    def place(self, row: int) -> int | None:
+        """Where a row stands among those of the cast."""
+        place = bisect_left(self.rows, row)  # `searchsorted` gives the GIL up
+        return place if place < len(self.rows) and self.rows[place] == row else None
 
-    def as_sent(self, row: int, packet: Packet) -> Sent:
-        """What `packet` was like for `row`."""
-        place = int(np.searchsorted(self.rows, row))
+    def as_sent(self, place: int, packet: Packet) -> Sent:
+        """What `packet` was like for the row at `place`."""
         picture = int(self.picture[place, 0]) + (packet.info.picture_id or 0) & 0x7FFF
         tl0 = int(self.tl0[place, 0]) + (packet.info.tl0 or 0) & 0xFF
         timestamp = packet.timestamp + int(self.timestamp[place, 0]) & 0xFFFFFFFF
@@ -129,6 +126,7 @@ class Cast:
             self.picture[some],
             self.tl0[some],
             slots,
+            {},
             wholes(slots[:, :, :HEADER]),
             batch.arena16[:used, 1].reshape(len(rows), count),
             batch.arena32[:used, 1].reshape(len(rows), count),
@@ -175,11 +173,13 @@ class Shipments:
         """
         found: dict[int, Sent] = {}
         lowest = min(wanted)
+        known: Cast | None = None
         for cast, packets, late in reversed(self._all):
-            added = cast.added.get(row)
-            if added is None:
+            if cast is not known:
+                known, place = cast, cast.place(row)
+            if place is None:
                 continue
-            first = packets[0].sequence + added
+            first = packets[0].sequence + int(cast.sequence[place, 0])
             if first + len(packets) <= lowest:
                 if late:
                     continue
@@ -187,7 +187,7 @@ class Shipments:
             for number, packet in enumerate(packets, first):
                 if number in wanted:
                     wanted.remove(number)
-                    found[number] = cast.as_sent(row, packet)
+                    found[number] = cast.as_sent(place, packet)
             if not wanted:
                 break
         return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import struct
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -15,6 +16,16 @@ NOWHERE = -1
 UNUSED_EXTENSIONS = (14, 13)  # an id that is not negotiated: receivers skip it (RFC 8285 section 4.2)
 
 Integers = npt.NDArray[np.int64]
+
+
+def wholes(parts: npt.NDArray[np.uint8]) -> npt.NDArray[np.void]:
+    """The bytes along the last axis, which lie side by side, as one element each."""
+    return parts.view(_element(parts.shape[-1]))[..., 0]
+
+
+@functools.lru_cache(2048)
+def _element(size: int) -> np.dtype[np.void]:
+    return np.dtype(f"V{size}")
 
 
 @dataclass(frozen=True)

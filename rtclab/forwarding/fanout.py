@@ -24,8 +24,9 @@ import numpy as np
 
 from ..rtp.sequence import newer
 from ..transport.batch import SLOTS, SendBatch
-from .cast import Cast, Sent, Shipment, Shipments
+from .cast import Cast, Sent, Shipment
 from .columns import HISTORY, NOWHERE, Continuation, Header, Integers
+from .progress import Progress
 from .store import Packet
 from .stream import Stream
 from .writer import Writer
@@ -38,52 +39,6 @@ REPLAY_S = 2.0
 SILENT_S = 0.5  # what came before a silence is no picture of now
 REPLAY_PACKETS = 256
 FRAME_TICKS = 2970  # 33 ms at 90 kHz
-
-
-class _Progress:
-    """How far one stream has been forwarded."""
-
-    __slots__ = (
-        "arrival",
-        "cast",
-        "highest",
-        "holes",
-        "marker",
-        "picture",
-        "rows",
-        "shipments",
-        "skipped",
-        "skipping",
-        "timestamp",
-        "tl0",
-        "waiting",
-    )
-
-    def __init__(self) -> None:
-        self.highest: int | None = None
-        self.timestamp = 0
-        self.picture = NOWHERE
-        self.tl0 = 0
-        self.marker = True
-        self.arrival = 0.0
-        self.rows: Integers = np.zeros(0, np.int64)
-        self.waiting: Integers = np.zeros(0, np.int64)
-        self.cast: Cast | None = None  # of `rows`, once there is need of it and until it changes
-        self.shipments = Shipments()
-        self.skipping = False  # whether some rows do not get the picture under way
-        self.skipped: dict[int, Integers] = {}  # rows that did not get a picture, by its timestamp
-        # sequence and picture offsets of all rows, by the number of the packet that did not come
-        self.holes: dict[int, tuple[Integers, Integers]] = {}
-
-    def note(self, packet: Packet) -> None:
-        """This is the newest packet with a payload."""
-        self.timestamp = packet.timestamp
-        self.marker = packet.marker
-        self.arrival = packet.arrival
-        if packet.info.picture_id is not None:
-            self.picture = packet.info.picture_id
-        if packet.info.tl0 is not None:
-            self.tl0 = packet.info.tl0
 
 
 class Fanout(Writer):
@@ -102,7 +57,7 @@ class Fanout(Writer):
     def __init__(self, batch: SendBatch, streams: list[Stream], seed: int | None = None) -> None:
         super().__init__(batch, streams)
         self._random = np.random.default_rng(seed)
-        self._progress: list[_Progress] = []
+        self._progress: list[Progress] = []
 
     # -- rows -------------------------------------------------------------------------------------------
 
@@ -176,6 +131,8 @@ class Fanout(Writer):
     def limit_temporal(self, row: int, temporal: int | None) -> None:
         """Let a row have temporal layers up to `temporal` only (None: all)."""
         self.temporal_target[row] = TOP_TEMPORAL if temporal is None else temporal
+        if self.current[row] != NOWHERE:
+            self._progress[self.current[row]].level = None
 
     def restart(self, stream: int) -> None:
         """Stream number `stream` begins anew (another SSRC, or numbers that jumped): its viewers wait for
@@ -183,7 +140,7 @@ class Fanout(Writer):
         rows = self._progress_of(stream).rows
         self._freeze(rows)
         self.current[rows] = NOWHERE
-        self._progress[stream] = _Progress()
+        self._progress[stream] = Progress()
         self._regroup()
 
     @property
@@ -222,19 +179,20 @@ class Fanout(Writer):
                     found[number & 0xFFFF] = stream, sent
         return found
 
-    def _progress_of(self, stream: int) -> _Progress:
+    def _progress_of(self, stream: int) -> Progress:
         while len(self._progress) <= stream:
-            self._progress.append(_Progress())
+            self._progress.append(Progress())
         return self._progress[stream]
 
     def _regroup(self) -> None:
         for index in range(len(self.streams)):
             progress = self._progress_of(index)
             self._recast(progress)
+            progress.level = None
             progress.rows = np.flatnonzero(self.used & (self.current == index))
             progress.waiting = np.flatnonzero(self.used & (self.target == index) & (self.current != index))
 
-    def _recast(self, progress: _Progress) -> None:
+    def _recast(self, progress: Progress) -> None:
         """The rows of a stream, or what is added to its numbers for them, are about to change."""
         if progress.cast is not None:
             self.count(progress.cast)
@@ -285,7 +243,7 @@ class Fanout(Writer):
                 self._padding(progress, first)
             start = end
 
-    def _burst(self, stream: Stream, progress: _Progress, burst: list[Packet], now: float) -> None:
+    def _burst(self, stream: Stream, progress: Progress, burst: list[Packet], now: float) -> None:
         first, last = burst[0], burst[-1]
         new_picture = progress.highest is None or first.timestamp != progress.timestamp
         if progress.highest is not None and first.sequence > progress.highest + 1:
@@ -299,7 +257,8 @@ class Fanout(Writer):
         rows = progress.rows
         if stream.highest_temporal:
             if new_picture:
-                progress.skipping = self._choose_temporal(rows, first)
+                limited = self._level(progress) < stream.highest_temporal
+                progress.skipping = limited and self._choose_temporal(progress, first)
             if progress.skipping:
                 rows = self._skip(progress, burst, new_picture)
         progress.highest = last.sequence
@@ -312,7 +271,7 @@ class Fanout(Writer):
         self._give(stream, progress, progress.cast, burst, now)
 
     def _give(
-        self, stream: Stream, of: _Progress, cast: Cast, burst: list[Packet], now: float, late: bool = False
+        self, stream: Stream, of: Progress, cast: Cast, burst: list[Packet], now: float, late: bool = False
     ) -> None:
         if not len(cast.rows):
             return
@@ -321,8 +280,18 @@ class Fanout(Writer):
         if cast is not of.cast:
             self.count(cast)
 
-    def _choose_temporal(self, rows: Integers, packet: Packet) -> bool:
+    def _level(self, progress: Progress) -> int:
+        """The lowest temporal layer that any row of a stream has, or may have."""
+        if progress.level is None:
+            rows = progress.rows
+            levels = np.minimum(self.temporal[rows], self.temporal_target[rows])
+            progress.level = int(levels.min(initial=TOP_TEMPORAL))
+        return progress.level
+
+    def _choose_temporal(self, progress: Progress, packet: Packet) -> bool:
         """Decide who skips the picture that `packet` begins; whether anybody does."""
+        rows = progress.rows
+        progress.level = None
         temporal_id = packet.info.temporal_id
         want = self.temporal_target[rows]
         if packet.info.keyframe:
@@ -336,7 +305,7 @@ class Fanout(Writer):
         self.skips[rows] = skips
         return bool(skips.any())
 
-    def _skip(self, progress: _Progress, burst: list[Packet], new_picture: bool) -> Integers:
+    def _skip(self, progress: Progress, burst: list[Packet], new_picture: bool) -> Integers:
         """Close the gap for the rows that skip the picture of `burst`; the others are returned."""
         skips = self.skips[progress.rows]
         skipped = progress.rows[skips]
@@ -351,7 +320,7 @@ class Fanout(Writer):
             progress.skipped[burst[0].timestamp] = skipped
         return progress.rows[~skips]
 
-    def _padding(self, progress: _Progress, packet: Packet) -> None:
+    def _padding(self, progress: Progress, packet: Packet) -> None:
         """A packet without payload is for the path to the room only; close the gap."""
         if progress.highest is not None and packet.sequence > progress.highest + 1:
             self._open_holes(progress, packet.sequence)
@@ -359,7 +328,7 @@ class Fanout(Writer):
         self._recast(progress)
         self.sequence_offset[progress.rows] -= 1
 
-    def _open_holes(self, progress: _Progress, until: int) -> None:
+    def _open_holes(self, progress: Progress, until: int) -> None:
         """Leave room for the packets before number `until` that did not come yet."""
         assert progress.highest is not None
         rows = progress.rows
@@ -374,7 +343,7 @@ class Fanout(Writer):
         while len(progress.holes) > LATE_HOLES:
             del progress.holes[next(iter(progress.holes))]
 
-    def _late(self, stream: Stream, progress: _Progress, packet: Packet, now: float) -> None:
+    def _late(self, stream: Stream, progress: Progress, packet: Packet, now: float) -> None:
         """A packet that comes out of order goes into the hole it left."""
         hole = progress.holes.pop(packet.sequence, None)
         if hole is not None and packet.length:

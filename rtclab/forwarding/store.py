@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..rtp.payload import PayloadInfo
+from .columns import wholes
 
 PAYLOAD_LIMIT = 1500
 
@@ -76,6 +77,7 @@ class PacketStore:
         self.capacity = capacity
         self.data = np.zeros((capacity, PAYLOAD_LIMIT), np.uint8)
         self._memory = self.data.data.cast("B")
+        self._payloads: dict[int, npt.NDArray[np.void]] = {}
         self._packets: list[Packet | None] = [None] * capacity
         self.newest = -1
 
@@ -102,15 +104,18 @@ class PacketStore:
             self.newest = sequence
         return packet
 
-    def payloads(self, packets: list[Packet], length: int) -> npt.NDArray[np.uint8]:
-        """The first `length` bytes of the payloads of `packets`, which follow one another: a row for each.
+    def payloads(self, packets: list[Packet], size: int) -> npt.NDArray[np.void]:
+        """The first `size` bytes of the payload of each of `packets`, which follow one another.
 
         Behind a shorter payload stands what was there before.
         """
+        payloads = self._payloads.get(size)
+        if payloads is None:
+            payloads = self._payloads[size] = wholes(self.data[:, :size])
         first = packets[0].slot
         if first + len(packets) <= self.capacity:
-            return self.data[first : first + len(packets), :length]
-        return self.data[[packet.slot for packet in packets], :length]
+            return payloads[first : first + len(packets)]
+        return payloads[[packet.slot for packet in packets]]
 
     def get(self, sequence: int) -> Packet | None:
         """The packet of an extended sequence number, or None if it is not (or no longer) here."""

@@ -13,10 +13,12 @@ import numpy.typing as npt
 from ..rtp.drops import Drop
 from ..rtp.extensions import abs_send_time
 from ..transport.batch import Clients, Lost, SendBatch
-from .cast import Cast, Part, Sent, wholes
-from .columns import HEADER, Integers, ViewerColumns
-from .store import Packet
+from .cast import Cast, Part, Sent
+from .columns import HEADER, Integers, ViewerColumns, wholes
+from .store import PAYLOAD_LIMIT, Packet
 from .stream import Stream
+
+GRAIN = 64  # bytes: payloads are copied in whole ones, so that there are few sizes to make views for
 
 
 class Writer(ViewerColumns):
@@ -51,13 +53,14 @@ class Writer(ViewerColumns):
             wire[index] += 1
         sequences = np.array([packet.sequence for packet in burst])  # `arange` gives the GIL up
         times = first.timestamp if one_picture else np.array([packet.timestamp for packet in burst])
-        payloads = wholes(stream.store.payloads(burst, longest))
+        size = min(-(-longest // GRAIN) * GRAIN, PAYLOAD_LIMIT)
+        payloads = stream.store.payloads(burst, size)
         send_time = np.frombuffer(abs_send_time(now).to_bytes(3, "big"), np.uint8)
         for part in cast.parts(count, self.batch):
             slots = part.slots
             part.send_time[:] = send_time
             part.headers[:] = part.header
-            wholes(slots[:, :, HEADER : HEADER + longest])[:] = payloads
+            part.payload(size)[:] = payloads
             # numbers may be too large for their fields: what is written is their low bits
             part.sequences[:] = part.sequence + sequences
             part.timestamps[:] = part.timestamp + times

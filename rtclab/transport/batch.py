@@ -105,9 +105,9 @@ class _Plan(NamedTuple):
 
     `places` are those of the clients that are reached by UDP and connected, `unconnected` those of others,
     and `tunnels` those of the rest, with what takes their packets. `every` are the SRTP contexts of all
-    packets, `slots` and `sizes` pointers to the packets and to their lengths, as ctypes wants them. `segments`
-    is where the segment size of each message is written and `firsts` where it comes from, the length of its
-    first packet: a list of slots, or the lengths themselves where every client gets one run.
+    packets, `slots` and `sizes` pointers to the packets and to their lengths, as ctypes wants them.
+    `segments` is where the segment size of each message is written and `firsts` where it comes from, the
+    length of its first packet: a list of slots, or the lengths themselves where every client gets one run.
     """
 
     places: list[int]
