@@ -200,9 +200,7 @@ class Fanout(Writer):
 
     def _freeze(self, rows: Integers) -> None:
         """Note the last numbers sent of rows that leave their stream."""
-        for index in np.unique(self.current[rows]):
-            if index == NOWHERE:
-                continue
+        for index in set(self.current[rows].tolist()) - {NOWHERE}:
             progress = self._progress[index]
             if progress.highest is None:
                 continue
@@ -354,7 +352,8 @@ class Fanout(Writer):
             rows = progress.rows[self.epoch[progress.rows] < packet.sequence]
             skipped = progress.skipped.get(packet.timestamp)
             if skipped is not None:
-                rows = np.setdiff1d(rows, skipped)
+                without = set(skipped.tolist())
+                rows = rows[[row not in without for row in rows.tolist()]]
             self._give(stream, progress, Cast(self, rows, offsets, pictures), [packet], now, True)
         # it may have been the one that a keyframe lacked
         for row in progress.waiting[self.current[progress.waiting] == NOWHERE].tolist():
@@ -398,10 +397,10 @@ class Fanout(Writer):
         """
         timestamps = self.last_timestamp[rows].copy()
         ntp = stream.reception.ntp_at(packet.timestamp)
-        for old in np.unique(self.current[rows]):
-            if old == NOWHERE or ntp is None:
-                continue
-            then = self.streams[int(old)].reception.rtp_at(ntp)
+        for old in set(self.current[rows].tolist()) - {NOWHERE}:
+            if ntp is None:
+                break
+            then = self.streams[old].reception.rtp_at(ntp)
             some = self.current[rows] == old
             if then is not None:
                 timestamps[some] = then + self.timestamp_offset[rows[some]]
