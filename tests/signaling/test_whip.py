@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -46,6 +46,17 @@ def publish(server: RoomServer, name: str = "alice") -> Reply:
     reply = post(server, f"/whip/{name}")
     assert reply.status == 201, reply.body
     return reply
+
+
+def watch(server: RoomServer) -> Reply:
+    """A viewer's session, beside a publisher's."""
+    publish(server)
+    reply = post(server, "/whep/alice", RECEIVING)
+    assert reply.status == 201, reply.body
+    return reply
+
+
+BEGIN = pytest.mark.parametrize("begin", [publish, watch], ids=["whip", "whep"])
 
 
 def patch(server: RoomServer, session: Reply, body: str, match: str | None) -> Reply:
@@ -225,8 +236,11 @@ def test_a_closed_room_is_unavailable(server: RoomServer, room: rtclab.Room) -> 
 
 
 # -- sessions -----------------------------------------------------------------------------------------------
-def test_candidates_trickle_into_the_trace(server: RoomServer, room: rtclab.Room) -> None:
-    session = publish(server)
+@BEGIN
+def test_candidates_trickle_into_the_trace(
+    server: RoomServer, room: rtclab.Room, begin: Callable[[RoomServer], Reply]
+) -> None:
+    session = begin(server)
     reply = patch(server, session, TRICKLE, session.headers["ETag"])
     assert (reply.status, reply.body, reply.headers["ETag"]) == (204, "", None)
     (candidate,) = [entry.message for entry in room.signaling if entry.message["type"] == "candidate"]
@@ -234,9 +248,12 @@ def test_candidates_trickle_into_the_trace(server: RoomServer, room: rtclab.Room
     assert candidate["candidate"].startswith("candidate:1387637174 ")
 
 
+@BEGIN
 @pytest.mark.parametrize("match", ["*", '"*"'])
-def test_other_credentials_restart_ice(server: RoomServer, room: rtclab.Room, match: str) -> None:
-    session = publish(server)
+def test_other_credentials_restart_ice(
+    server: RoomServer, room: rtclab.Room, begin: Callable[[RoomServer], Reply], match: str
+) -> None:
+    session = begin(server)
     reply = patch(server, session, RESTART, match)
     assert reply.status == 200, reply.body
     assert reply.headers["Content-Type"] == "application/trickle-ice-sdpfrag"
@@ -281,6 +298,18 @@ def test_a_patch_of_another_type_is_refused(server: RoomServer) -> None:
     session = publish(server)
     reply = ask(server, "PATCH", session.headers["Location"], TRICKLE, {**SDP, "If-Match": "*"})
     assert (reply.status, reply.headers["Accept-Patch"]) == (415, "application/trickle-ice-sdpfrag")
+
+
+def test_a_viewers_session_has_what_a_publishers_has_and_ends_alone(
+    server: RoomServer, room: rtclab.Room
+) -> None:
+    session = watch(server)
+    assert len(session.headers.get_all("Link") or []) == 2
+    assert re.fullmatch(r'"[0-9a-f]+"', session.headers["ETag"])
+    assert session.headers["Accept-Patch"] == "application/trickle-ice-sdpfrag"
+    assert ask(server, "DELETE", session.headers["Location"]).status == 200
+    assert [one.name for one in room.participants] == ["alice"]
+    assert {track.viewers for track in room.tracks} == {0}
 
 
 def test_deleting_a_session_ends_it(server: RoomServer, room: rtclab.Room) -> None:
