@@ -3,7 +3,7 @@
 A viewer of a producer is a row: what must be added to the incoming sequence number, timestamp and VP8
 picture id to continue the numbers it has seen so far, and the header bytes that are its own. A burst
 (packets of one picture that arrived together) times all rows is written into the arena at once and
-leaves as one batch; nothing is allocated and no Python code runs per viewer.
+leaves as one batch: what is done for each viewer is one call of libsrtp a packet, and nothing is kept.
 
 * Sequence numbers: ``out = in + offset``. A packet that is dropped on purpose lowers the row's offset
   by one, so the viewer sees no hole; a packet that was lost leaves a hole, and when it comes late it

@@ -95,9 +95,9 @@ class Router:
 
     def producers(self) -> Iterator[tuple[str, Producer]]:
         """Everything that clients publish, with the id of whose it is."""
-        for id, client in self.clients.items():
+        for client in dict.fromkeys(self.publisher.values()):  # few among many viewers
             for producer in client.producers.values():
-                yield id, producer
+                yield client.id, producer
 
     def speakers(self) -> list[str]:
         """Ids of the clients that publish a picture, by when they last became the active speaker."""

@@ -158,7 +158,7 @@ class TunnelDesk:
     def tick(self, now: float) -> None:
         """Do what is due."""
         viewers: dict[Consumer, Screen] = {}
-        for member in list(self.server.members.values()):
+        for member in list(self.server.members.values()) if self.server.port.paths.tunnels else ():
             if member.tunnel is not None:
                 member.tunnel.tick(now)
                 if member.tunnel.images:
