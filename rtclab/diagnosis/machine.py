@@ -22,6 +22,8 @@ from .findings import REACH, SERVERS, Check, Finding, Report, State
 PACKAGES = ("aiortc", "aioice", "pylibsrtp", "av", "anywidget", "ipywidgets", "numpy", "pandas")
 LAB_PACKAGES = ("jupyterlab", "ipykernel")
 ECHO_TIMEOUT = 1.0
+PICTURE_BYTES = 1_000_000 // 8 // 30
+SKB_BYTES = 1000  # what the kernel counts besides, roughly
 UDP_SEGMENT = 103  # linux/udp.h; the socket module has no name for it
 
 
@@ -138,6 +140,21 @@ def _batches() -> Finding:
     return "ok", "sendmmsg, recvmmsg and UDP GSO"
 
 
+def _buffers() -> Finding:
+    from ..transport.sockets import BUFFER_SIZE, enlarge_buffers
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        size = enlarge_buffers(probe)
+    found = f"{size // 1024} KiB wait to be sent at most"
+    if size >= BUFFER_SIZE:
+        return "ok", found
+    viewers = size // (PICTURE_BYTES + SKB_BYTES)
+    return "ok", (
+        f"{found}: a picture of 1 Mbit/s video for about {viewers} viewers; for larger rooms "
+        f"`sysctl -w net.core.wmem_max={BUFFER_SIZE}`"
+    )
+
+
 def _srtp() -> Finding:
     from pylibsrtp import Policy, Session
 
@@ -210,6 +227,7 @@ CHECKS: dict[str, Callable[[], Finding]] = {
     "UDP port": _port,
     REACH: _reach,
     "Batched packets": _batches,
+    "Socket buffers": _buffers,
     "SRTP": _srtp,
     "Codecs": _codecs,
     SERVERS[0]: server.extension,

@@ -22,6 +22,7 @@ from .receive import stamp_arrivals
 BUFFER_SIZE = 4 << 20  # bytes asked of the kernel for each direction of each socket
 PROBE_S = 0.2  # on loopback a datagram is there at once
 SO_ATTACH_REUSEPORT_CBPF = 51
+SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33  # Linux; the socket module has no names for them
 _INSTRUCTION = struct.Struct("HBBI")  # struct sock_filter: code, jump if true, jump if false, operand
 _PICK_REPORTS = (  # index 1, the socket bound last, for reports; index 0 for all else
     (0x30, 0, 0, 1),  # load byte 1; of a shorter datagram the answer is 0
@@ -66,10 +67,24 @@ def _new_socket(family: int) -> socket.socket:
     sock.setblocking(False)
     if family == socket.AF_INET6:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-    for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
-        sock.setsockopt(socket.SOL_SOCKET, option, BUFFER_SIZE)
+    enlarge_buffers(sock)
     stamp_arrivals(sock)
     return sock
+
+
+def enlarge_buffers(sock: socket.socket) -> int:
+    """Ask for `BUFFER_SIZE` bytes in each direction; returns how many there are for what is sent.
+
+    A picture leaves for all viewers at once, and what has no room is lost. Linux gives no more than
+    ``net.core.wmem_max`` unless the process may administer the network.
+    """
+    for option, forced in ((socket.SO_RCVBUF, SO_RCVBUFFORCE), (socket.SO_SNDBUF, SO_SNDBUFFORCE)):
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, forced, BUFFER_SIZE)
+        except OSError:  # not allowed, or not Linux
+            sock.setsockopt(socket.SOL_SOCKET, option, BUFFER_SIZE)
+    size = sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+    return size // 2 if sys.platform == "linux" else size  # Linux doubles it for its own bookkeeping
 
 
 def split_reports(sock: socket.socket) -> socket.socket | None:

@@ -83,6 +83,15 @@ def test_a_system_without_gso_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> N
     assert machine._batches()[0] == "warn"
 
 
+def test_a_small_socket_buffer_is_said_with_what_makes_it_larger(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rtclab.transport.sockets.enlarge_buffers", lambda sock: 212_992)
+    state, detail = machine._buffers()
+    assert state == "ok"
+    assert detail.startswith("208 KiB wait to be sent at most: ")
+    assert "about 41 viewers" in detail
+    assert "sysctl -w net.core.wmem_max=4194304" in detail
+
+
 def test_a_missing_package_is_named() -> None:
     state, detail = machine._versions(("numpy", "no-such-package"), "fail", "reinstall rtclab")
     assert (state, detail) == ("fail", "missing: no-such-package; reinstall rtclab")
