@@ -54,9 +54,9 @@ class Hall:
         for _ in range(SLICES):
             self.router.round(now)
 
-    def join(self, name: str, state: str = "connected") -> Client:
+    def join(self, name: str, state: str = "connected", now: float = 0.0) -> Client:
         self.lines[name] = Line(len(self.lines), state)
-        return self.router.add_client(name, cast(Transport, self.lines[name]))
+        return self.router.add_client(name, cast(Transport, self.lines[name]), now)
 
     def publish(
         self, client: Client, id: str = "t1", mid: str = "0", ssrc: int = 1, rids: tuple[str, ...] = ()

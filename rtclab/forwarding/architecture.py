@@ -179,7 +179,8 @@ class Architecture:
         return None
 
     def joined(self, client_id: str, now: float) -> None:
-        """A client's media transport is there."""
+        """A client's media transport is there, connected or not yet; also called for those that are there at
+        the beginning."""
 
     def left(self, client_id: str, now: float) -> None:
         """It is gone."""

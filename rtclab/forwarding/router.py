@@ -85,12 +85,14 @@ class Router:
 
     # -- who is there -----------------------------------------------------------------------------------
 
-    def add_client(self, id: str, transport: MediaTransport) -> Client:
+    def add_client(self, id: str, transport: MediaTransport, now: float) -> Client:
         """Take in a client's transport."""
         client = Client(id, transport, self._ssrc, self.ntp, self._dirty.append, self.levels.receive)
         client.on_keyframe_wanted = self.want_keyframe
         self.clients[id] = client
         heapq.heappush(self._reports, (0.0, next(self._numbers), client))
+        if self.architecture is not None:
+            self.architecture.joined(id, now)
         return client
 
     def producers(self) -> Iterator[tuple[str, Producer]]:

@@ -221,7 +221,8 @@ class OfferDesk:
         assert transport is not None  # `answer` has refused an offer that has none and needs one
         client = member.client
         if client is None:
-            client = member.client = self.router.add_client(member.id, member.tunnel or transport)
+            way = member.tunnel or transport
+            client = member.client = self.router.add_client(member.id, way, self.server.clock())
             self.server.tunnels.use(member)
         if member.tunnel is not None:
             client.stand_by(transport)

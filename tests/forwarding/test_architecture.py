@@ -208,7 +208,7 @@ def test_last_n_lets_through_who_spoke_last(theatre: Theatre) -> None:
         theatre.router.levels.receive("c3", -10.0, True, 0.3 + tenth / 10)
         theatre.tick(0.3 + tenth / 10)
     assert flowing(4.0) == [True, False, False, True]
-    assert own.reason is None or own.flowing()  # c0 does not count against its own two
+    assert own.flowing()  # c0 does not count against its own two
     theatre.options.last_n = None
     theatre.tick(4.1)
     assert flowing(4.2) == [True] * 4
@@ -227,6 +227,30 @@ def test_who_stops_publishing_makes_room_in_last_n() -> None:
     theatre.picture(bob, 2, 0.4, keyframe=True, ssrc=2)
     assert consumers[1].flowing()
     theatre.close()
+
+
+class Guestbook(Architecture):
+    """Writes down who comes and goes."""
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__(stage)
+        self.lines: list[tuple[str, str, float]] = []
+
+    def joined(self, client_id: str, now: float) -> None:
+        assert client_id in self.stage.router.clients
+        self.lines.append(("joined", client_id, now))
+
+    def left(self, client_id: str, now: float) -> None:
+        self.lines.append(("left", client_id, now))
+
+
+def test_an_architecture_is_told_of_everybody_who_comes_and_goes(theatre: Theatre) -> None:
+    theatre.join("alice")
+    book = theatre.take_up(Guestbook, 1.0)
+    theatre.join("bob", "connecting", 2.0)
+    theatre.router.remove_client("alice", 3.0)
+    assert isinstance(book, Guestbook)
+    assert book.lines == [("joined", "alice", 1.0), ("joined", "bob", 2.0), ("left", "alice", 3.0)]
 
 
 class Upside(Architecture):
