@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from typing import Any
 
 import pandas as pd
@@ -48,7 +49,8 @@ def browser_figures(room: Room, sent: Mapping[str, Mapping[int, float]] | None =
         One row for each viewer and video track of which something was told: ``viewer``, ``participant``,
         ``source``, ``via`` (``"room"``, ``"direct"``, ``"mix"``), ``samples`` (numbers read),
         ``latency_p50_s`` and ``latency_p95_s`` (NaN where `sent` says nothing), ``freezes`` and ``frozen_s``
-        (as the browser counts them), ``fps`` and ``bitrate_bps`` (on average). A mix has no number.
+        (as the browser counts them on each connection), ``fps`` and ``bitrate_bps`` (on average). A mix has
+        no number.
     """
     tracks = {track.id: (track.participant, track.source) for track in room.tracks}
     return tile_figures(room.signaling, tracks, sent or {}, time.time() - time.monotonic())
@@ -86,24 +88,23 @@ def tile_figures(
     rows = []
     for (viewer, track), several in told.items():
         participant, source = tracks.get(track, ("everyone", "mix") if track.startswith("mix-") else ("", ""))
-        times = {
-            number: float(figures["frame_time"]) - clock_offset
+        seen = {
+            (number, float(figures["frame_time"]) - clock_offset)
             for figures in several
             if isinstance(number := figures.get("frame_number"), int) and "frame_time" in figures
         }
-        found = summary(latency(sent.get(participant, {}), times.items()))
-        first, last = several[0], several[-1]
+        found = summary(latency(sent.get(participant, {}), seen))
         rows.append(
             {
                 "viewer": viewer,
                 "participant": participant,
                 "source": source,
-                "via": last.get("via"),
-                "samples": len(times),
+                "via": several[-1].get("via"),
+                "samples": len(seen),
                 "latency_p50_s": found.p50_s,
                 "latency_p95_s": found.p95_s,
-                "freezes": last["freezes"] - first["freezes"],
-                "frozen_s": last.get("frozen_s", 0.0) - first.get("frozen_s", 0.0),
+                "freezes": _grown(several, "freezes"),
+                "frozen_s": _grown(several, "frozen_s"),
                 "fps": pd.Series([figures.get("fps") for figures in several], dtype=float).mean(),
                 "bitrate_bps": pd.Series(
                     [figures.get("bitrate_bps") for figures in several], dtype=float
@@ -111,3 +112,12 @@ def tile_figures(
             }
         )
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _grown(several: list[dict[str, Any]], counter: str) -> Any:
+    """By how much a counter has grown; each connection counts from zero, so only within one of them."""
+    return sum(
+        max(after.get(counter, 0) - before.get(counter, 0), 0)
+        for before, after in pairwise(several)
+        if before.get("via") == after.get("via")
+    )

@@ -45,25 +45,28 @@ def latency(sent: Mapping[int, float], seen: Iterable[tuple[int, float]]) -> pd.
     Parameters
     ----------
     sent : mapping of int to float
-        Frame number to the time in seconds at which it was sent, for instance `TestPattern.sent`. At most
-        65536 frames, which is all a picture can tell apart.
+        Frame number to the time in seconds at which it was sent, for instance `TestPattern.sent`.
     seen : iterable of (int, float)
         The number read in each picture (modulo 65536 or not) and when, in seconds on the same clock; in any
-        order, duplicates allowed.
+        order, duplicates allowed. It belongs to the latest frame of this number that had been sent by then.
 
     Returns
     -------
     pandas.DataFrame
         One row for each frame from the first to the last one seen, in order of ``frame``: ``sent_s``,
         ``seen_s`` (the first time), ``latency_s`` and ``views``, how often it was seen. Of frames that were
-        never seen ``seen_s`` and ``latency_s`` are NaN. What was seen and never sent is left out.
+        never seen ``seen_s`` and ``latency_s`` are NaN. What was seen and not sent before is left out: it
+        is older, from before numbers began anew.
     """
-    number_of = {number % CODES: number for number in sorted(sent)}
+    numbers_of: dict[int, list[int]] = {}
+    for number in sorted(sent):
+        numbers_of.setdefault(number % CODES, []).append(number)
     first: dict[int, float] = {}
     views: dict[int, int] = {}
     for code, time_s in seen:
-        number = number_of.get(code % CODES)
-        if number is not None:
+        before = [number for number in numbers_of.get(code % CODES, ()) if sent[number] <= time_s]
+        if before:
+            number = before[-1]
             first[number] = min(time_s, first.get(number, time_s))
             views[number] = views.get(number, 0) + 1
     begin, end = min(first, default=0), max(first, default=-1)

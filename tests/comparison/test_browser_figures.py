@@ -56,6 +56,28 @@ def test_each_viewer_and_track_has_a_row_and_senders_have_none() -> None:
     assert frame["latency_p50_s"].map(math.isnan).all()
 
 
+def test_a_number_that_comes_again_is_another_picture() -> None:
+    sent = {"alice": {n: 100 + n / 15 for n in range(30)}}  # published anew
+    numbers = [3, 18, 3, 18]
+    entries = [
+        told(second, "bob", shown("t1", second + 0.3, number))
+        for second, number in zip((90, 91, 100, 101), numbers, strict=True)
+    ]
+    row = tile_figures(entries, {"t1": ("alice", "camera")}, sent, OFFSET).iloc[0]
+    assert row["samples"] == 4
+    assert row["latency_p50_s"] == pytest.approx(0.1, abs=1e-4)
+
+
+def test_freezes_of_several_connections_are_added_up() -> None:
+    ways = [("room", 4), ("room", 5), ("direct", 0), ("direct", 2), ("room", 7), ("room", 7), ("room", 1)]
+    entries = [
+        told(second, "bob", shown("t1", second, second, freezes, via=via))
+        for second, (via, freezes) in enumerate(ways)
+    ]
+    row = tile_figures(entries, {"t1": ("alice", "camera")}, {}, OFFSET).iloc[0]
+    assert (row["via"], row["freezes"], row["frozen_s"]) == ("room", 3, 1.5)
+
+
 def test_malformed_reports_are_left_out() -> None:
     messages: list[Any] = [{"type": "stats"}, {"type": "stats", "tracks": [3, {"kind": "video"}]}, "stats"]
     entries = [TraceEntry(1.0, "in", "x", "bob", "comm", message) for message in messages]

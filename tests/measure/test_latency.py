@@ -51,6 +51,24 @@ def test_numbers_wrap_around_in_the_picture(first: int, count: int, seed: int) -
     assert np.allclose(frame["latency_s"], [delays[n] for n in sent])
 
 
+def test_what_was_seen_before_the_frame_of_its_number_was_sent_is_older() -> None:
+    now_sent = {n: 100 + n / 30 for n in range(60)}  # published anew: numbers begin at 0 again
+    former = [(n, 90 + n / 30 + 0.05) for n in range(60)]
+    frame = latency(now_sent, [*former, *((n, now_sent[n] + 0.07) for n in range(10, 60))])
+    assert frame["frame"].tolist() == list(range(10, 60))
+    assert frame["latency_s"].to_numpy() == pytest.approx(0.07)
+    assert set(frame["views"]) == {1}
+    assert latency(now_sent, former).empty
+
+
+def test_of_frames_that_share_a_number_the_one_just_sent_was_seen() -> None:
+    sent = {n: n / 30 for n in (7, 8, 65536 + 7, 65536 + 8)}
+    seen = [(7, sent[7] + 0.1), (8, sent[8] + 0.1), (7, sent[65543] + 0.2), (8, sent[65544] + 0.2)]
+    frame = latency(sent, seen)
+    assert frame["frame"].tolist() == list(sent)
+    assert frame["latency_s"].tolist() == pytest.approx([0.1, 0.1, 0.2, 0.2])
+
+
 def test_percentiles_over_several_viewers() -> None:
     sent = {n: float(n) for n in range(101)}
     each = [latency(sent, [(n, n + n / 100) for n in sent]) for _ in range(2)]
