@@ -77,9 +77,9 @@ class Room(Sharing):
     last_n : int, optional
         SFU: a viewer gets the pictures of the N other participants who spoke last.
     size : tuple of int, optional
-        MCU: width and height of the composite in pixels, both even.
+        MCU: width and height of the composite in pixels, both even, from 64 to 4096.
     fps, bitrate : int, optional
-        MCU: pictures and bits a second of the composite.
+        MCU: pictures a second of the composite, 60 at most, and bits a second, from 50 000 on.
     layout : str or callable, optional
         MCU: ``"grid"``, ``"speaker"``, ``"pip"``, or a function from participants to rectangles.
 

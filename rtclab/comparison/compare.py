@@ -11,6 +11,7 @@ import pandas as pd
 from ..errors import RtclabError
 from ..forwarding.architecture import named
 from ..measure.formulas import ARCHITECTURES
+from ..mixing.limits import check_mix
 from . import trial
 from .figures import figures
 from .progress import Bar
@@ -93,11 +94,18 @@ def compare(
     if not (isinstance(participants, int) and 2 <= participants <= len(NAMES)):
         raise ValueError(f"participants must be a whole number from 2 to {len(NAMES)}, not {participants!r}")
     Talker(0, size, fps)  # what it refuses is refused now
-    if mix_bitrate <= 0:
-        raise ValueError(f"mix_bitrate must be more than 0, not {mix_bitrate!r}")
     if not 1 <= seconds <= MOST_FRAMES / fps:
         raise ValueError(f"seconds must be from 1 to {MOST_FRAMES / fps:g} at {fps} fps, not {seconds!r}")
     plan = trial.Plan(participants, float(seconds), size, fps, sound, mix_bitrate)
+    mixing = [name for name in names if named(name).mixed]
+    if mixing:
+        try:
+            check_mix(plan.mix_size, fps, mix_bitrate)
+        except ValueError as error:
+            raise ValueError(
+                f"{', '.join(mixing)} cannot mix that: {error}. Change participants, size, fps or "
+                "mix_bitrate, or leave it out"
+            ) from None
     rows, people, latencies = [], [], []
     with Bar(len(names) * (math.ceil(seconds) + 2), progress) as bar:
         for name in names:

@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -147,15 +148,11 @@ def run(architecture: str, plan: Plan, say: Callable[[str], None], step: Callabl
         A picture did not come; the message says whose, and to whom.
     """
     engine = Engine()
+    mix: dict[str, Any] = {}
+    if named(architecture).mixed:
+        mix = {"size": plan.mix_size, "fps": plan.fps, "bitrate": plan.mix_bitrate}
     try:
-        with Room(
-            f"compare {architecture}",
-            architecture=architecture,
-            video_codecs=("VP8",),
-            size=plan.mix_size,
-            fps=plan.fps,
-            bitrate=plan.mix_bitrate,
-        ) as room:
+        with Room(f"compare {architecture}", architecture=architecture, video_codecs=("VP8",), **mix) as room:
             return _Trial(architecture, plan, room, engine).run(say, step)
     finally:
         engine.stop()

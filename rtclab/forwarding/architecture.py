@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from ..errors import RtclabError
+from ..mixing.limits import check_mix
 from .consumer import Consumer
 from .layers import Choice, Layer
 from .producer import Producer, Upstream
@@ -62,13 +63,7 @@ class Options:
 
     def __post_init__(self) -> None:
         checked_last_n(self.last_n)
-        size = self.size
-        if len(size) != 2 or any(not isinstance(side, int) or side < 64 or side % 2 for side in size):
-            raise ValueError(f"size must be an even width and height of at least 64 pixels, not {size!r}")
-        for name in ("fps", "bitrate"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value <= 0:
-                raise ValueError(f"{name} must be a whole number above 0, not {value!r}")
+        check_mix(self.size, self.fps, self.bitrate)
 
 
 def checked_last_n(value: int | None) -> int | None:

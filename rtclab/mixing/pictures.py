@@ -18,6 +18,7 @@ from .canvas import Canvas, Item
 from .encoders import VIDEO_CLOCK, PictureEncoder
 from .inputs import PictureInput, mixable
 from .layouts import Layout, LayoutError, Rect, Tile, arrange, fit, grid, layout_of
+from .limits import check_mix
 from .thread import MixerThread
 
 log = logging.getLogger(__name__)
@@ -122,13 +123,8 @@ class PictureMixer:
         ask_keyframe: Callable[[str, Hashable], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        check_mix(size, fps, bitrate)
         width, height = size
-        if width % 2 or height % 2 or not (64 <= width <= 4096 and 64 <= height <= 4096):
-            raise ValueError(f"the size of a mix is even and 64 to 4096 pixels a side, not {width}x{height}")
-        if not 1 <= fps <= 60 or bitrate < 50_000:
-            raise ValueError(
-                f"a mix has 1 to 60 frames and at least 50 000 bits a second, not {fps}, {bitrate}"
-            )
         self.size, self.fps = (width, height), fps
         self.watched = False
         self._layout = layout_of(layout)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 import rtclab
+from rtclab.comparison import trial
 from rtclab.comparison.progress import Bar
 from rtclab.errors import RtclabError
 
@@ -31,12 +32,27 @@ def test_an_unknown_architecture() -> None:
         ({"seconds": 1e9}, "from 1 to 120"),
         ({"size": (161, 90)}, "even sides"),
         ({"fps": 0}, "fps"),
-        ({"mix_bitrate": 0}, "mix_bitrate"),
+        ({"mix_bitrate": 49_999}, "bitrate must be .* from 50000 .* mix_bitrate"),
+        ({"participants": 10, "size": (1280, 720)}, r"mcu cannot mix that: size must .* \(5120, 2160\)"),
+        ({"fps": 61, "seconds": 1}, "mcu cannot mix that: fps must be a whole number from 1 to 60"),
     ],
 )
 def test_wrong_arguments(wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         rtclab.compare(**wrong)
+
+
+def test_without_a_mixer_its_limits_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[str] = []
+
+    def run(self: Any, *_: object) -> Any:
+        begun.append(self.room.architecture)
+        raise RtclabError("enough")
+
+    monkeypatch.setattr(trial._Trial, "run", run)
+    with pytest.raises(RtclabError, match="enough"):
+        rtclab.compare(["relay"], 12, 1, size=(1280, 720), fps=100, mix_bitrate=1, progress=False)
+    assert begun == ["relay"]
 
 
 def test_without_tqdm_there_are_lines(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 
+import rtclab
 from mixing_rig import Camera, decode_vp8, luma
 from rtclab.mixing.layouts import LayoutError, Rect, Tile, grid
 from rtclab.mixing.pictures import PictureMixer, Place
@@ -247,12 +249,40 @@ def test_a_new_stream_is_asked_for_its_keyframe() -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "fps", "bitrate"),
-    [((321, 180), 30, 10**6), ((32, 32), 30, 10**6), ((320, 180), 0, 10**6), ((320, 180), 30, 100)],
+    ("wrong", "message"),
+    [
+        ({"size": (321, 180)}, "size must be .* of 64 to 4096 pixels"),
+        ({"size": (32, 32)}, "size"),
+        ({"size": (4098, 720)}, "size"),
+        ({"size": (320,)}, "size"),
+        ({"fps": 0}, "fps must be .* from 1 to 60"),
+        ({"fps": 61}, "fps"),
+        ({"fps": 29.97}, "fps"),
+        ({"bitrate": 49_999}, "bitrate must be .* from 50000"),
+        ({"bitrate": 2**31}, "bitrate"),
+    ],
 )
-def test_what_cannot_be_mixed_is_refused(size: tuple[int, int], fps: int, bitrate: int) -> None:
-    with pytest.raises(ValueError, match="a mix"):
-        PictureMixer(size, fps, bitrate, "grid", lambda *_: None, lambda *_: None)
+def test_what_cannot_be_mixed_is_refused_whatever_the_architecture(
+    wrong: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        rtclab.Room(**wrong)
+    right: dict[str, Any] = {"size": (320, 180), "fps": 30, "bitrate": 10**6}
+    with pytest.raises(ValueError, match=message):
+        PictureMixer(
+            **{**right, **wrong}, layout="grid", deliver=lambda *_: None, ask_keyframe=lambda *_: None
+        )
+
+
+@pytest.mark.parametrize(("size", "fps", "bitrate"), [((64, 64), 1, 50_000), ((64, 4096), 60, 100_000_000)])
+def test_what_is_not_refused_can_be_mixed(size: tuple[int, int], fps: int, bitrate: int) -> None:
+    sent: list[list[bytes]] = []
+    mixer = PictureMixer(
+        size, fps, bitrate, "grid", lambda payloads, _: sent.append(payloads), lambda *_: None
+    )
+    mixer.watched = True
+    mixer.step(time.monotonic())
+    assert sent
 
 
 def test_its_thread_mixes_until_it_is_closed() -> None:
