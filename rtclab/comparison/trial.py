@@ -66,7 +66,8 @@ class Plan:
 
     def mix_rects(self, pictures: int) -> list[Rect]:
         """The rectangles of so many pictures in it."""
-        return grid([Tile(name, name) for name in NAMES[:pictures]], self.mix_size)
+        rects = grid([Tile(name, name) for name in NAMES[:pictures]], self.mix_size)
+        return [rect for rect in rects if rect is not None]
 
     def mix_tiles(self, pictures: int) -> list[Rect]:
         """Where the pictures are in these."""

@@ -1,7 +1,8 @@
 """Where does each picture go? Layouts are functions from tiles to rectangles.
 
 A layout gets the tiles in the order in which people came, and the size of the canvas in pixels. It gives
-one rectangle (x, y, width, height) for each tile, or None to leave one out; later ones lie on top.
+one rectangle (x, y, width, height) for each tile, or None to leave one out; later ones lie on top. Those
+here leave out who came last when a canvas is full: a rectangle has at least 16 pixels a side.
 `arrange` checks what a layout gave and moves it to even pixels, since chroma has half the resolution.
 """
 
@@ -16,6 +17,7 @@ from ..errors import RtclabError
 
 SMALLEST = 16  # pixels of a rectangle's side
 ASPECT = 16 / 9
+SMALLEST_INSET = 2 * math.ceil(SMALLEST * ASPECT / 2)  # width of a 16:9 rectangle that is high enough
 
 
 class LayoutError(RtclabError, ValueError):
@@ -59,46 +61,45 @@ class Tile:
 Layout: TypeAlias = Callable[[Sequence[Tile], tuple[int, int]], Sequence["Rect | None"]]
 
 
-def grid(tiles: Sequence[Tile], size: tuple[int, int]) -> list[Rect]:
+def grid(tiles: Sequence[Tile], size: tuple[int, int]) -> list[Rect | None]:
     """Equal rectangles, as large as 16:9 pictures can be; a last row that is not full is centred."""
     width, height = size
-    count = len(tiles)
+    most_columns, most_rows = width // SMALLEST, height // SMALLEST
+    count = min(len(tiles), most_columns * most_rows)
     if not count:
         return []
+    possible = [n for n in range(min(count, most_columns), 0, -1) if math.ceil(count / n) <= most_rows]
     # of equally good ones the widest: two people sit side by side
-    columns = max(range(count, 0, -1), key=lambda n: _picture_area(width / n, height / math.ceil(count / n)))
+    columns = max(possible, key=lambda n: _picture_area(width / n, height / math.ceil(count / n)))
     rows = math.ceil(count / columns)
-    rects = []
+    rects: list[Rect | None] = [None] * len(tiles)
     for place in range(count):
         row, column = divmod(place, columns)
         in_row = columns if row < rows - 1 else count - columns * (rows - 1)
         left = (column + (columns - in_row) / 2) * width / columns
         x, y = _even(left), _even(row * height / rows)
-        rects.append(Rect(x, y, _even(left + width / columns) - x, _even((row + 1) * height / rows) - y))
+        rects[place] = Rect(x, y, _even(left + width / columns) - x, _even((row + 1) * height / rows) - y)
     return rects
 
 
-def speaker(tiles: Sequence[Tile], size: tuple[int, int]) -> list[Rect]:
+def speaker(tiles: Sequence[Tile], size: tuple[int, int]) -> list[Rect | None]:
     """A shared screen, or who spoke last, in three quarters of the width; the others in a column beside."""
     width, height = size
     if len(tiles) < 2:
         return grid(tiles, size)
-    main = _main(tiles)
+    main, others = _main(tiles)
     large = _even(width * 3 / 4)
-    step = height / max(4, len(tiles) - 1)
-    rects = []
-    below = 0
-    for place in range(len(tiles)):
-        if place == main:
-            rects.append(Rect(0, 0, large, _even(height)))
-        else:
-            y = _even(below * step)
-            rects.append(Rect(large, y, _even(width) - large, _even((below + 1) * step) - y))
-            below += 1
+    shown = others[: height // SMALLEST]
+    step = height / max(4, len(shown))
+    rects: list[Rect | None] = [None] * len(tiles)
+    rects[main] = Rect(0, 0, large, _even(height))
+    for above, place in enumerate(shown):
+        y = _even(above * step)
+        rects[place] = Rect(large, y, _even(width) - large, _even((above + 1) * step) - y)
     return rects
 
 
-def pip(tiles: Sequence[Tile], size: tuple[int, int]) -> list[Rect]:
+def pip(tiles: Sequence[Tile], size: tuple[int, int]) -> list[Rect | None]:
     """A shared screen, or who spoke last, over the whole canvas; the others small in the lower right corner.
 
     The small ones lie on top whatever their order, so the large one makes no room for them.
@@ -106,18 +107,18 @@ def pip(tiles: Sequence[Tile], size: tuple[int, int]) -> list[Rect]:
     width, height = size
     if len(tiles) < 2:
         return grid(tiles, size)
-    main = _main(tiles)
+    main, others = _main(tiles)
     margin = _even(width / 50)
-    inset = _even(min(width / 4, height / 3 * ASPECT, (width - margin) / (len(tiles) - 1) - margin))
+    shown = others[: (width - margin) // (SMALLEST_INSET + margin)]
+    inset = _even(min(width / 4, height / 3 * ASPECT, (width - margin) / len(shown) - margin))
+    inset = max(inset, SMALLEST_INSET)
     tall = _even(inset / ASPECT)
-    rects = []
+    rects: list[Rect | None] = [None] * len(tiles)
+    rects[main] = Rect(0, 0, _even(width), _even(height))
     x = width - margin - inset
-    for place in range(len(tiles)):
-        if place == main:
-            rects.append(Rect(0, 0, _even(width), _even(height)))
-        else:
-            rects.append(Rect(_even(x), _even(height - margin - tall), inset, tall))
-            x -= inset + margin
+    for place in shown:
+        rects[place] = Rect(_even(x), _even(height - margin - tall), inset, tall)
+        x -= inset + margin
     return rects
 
 
@@ -244,13 +245,18 @@ def _checked(name: str, rect: Sequence[float], size: tuple[int, int]) -> Rect:
     return checked
 
 
-def _main(tiles: Sequence[Tile]) -> int:
-    """The place of the large tile."""
-    for wanted in (lambda tile: tile.source == "screen", lambda tile: tile.speaking):
-        for place, tile in enumerate(tiles):
-            if wanted(tile):
-                return place
-    return 0
+def _main(tiles: Sequence[Tile]) -> tuple[int, list[int]]:
+    """The place of the large tile, and those of the others."""
+
+    def first() -> int:
+        for wanted in (lambda tile: tile.source == "screen", lambda tile: tile.speaking):
+            for place, tile in enumerate(tiles):
+                if wanted(tile):
+                    return place
+        return 0
+
+    main = first()
+    return main, [place for place in range(len(tiles)) if place != main]
 
 
 def _picture_area(width: float, height: float) -> float:

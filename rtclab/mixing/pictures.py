@@ -307,7 +307,7 @@ class PictureMixer:
                 if self._layout_error is None:
                     log.warning("%s; the grid is used instead", error)
                 self._layout_error = str(error)
-                self._rects = list(grid(tiles, self.size))
+                self._rects = grid(tiles, self.size)
         self._places = tuple(
             Place(tile, rect, None if tile.size is None else fit(tile.size, rect), item.note)
             for tile, rect, item in zip(tiles, self._rects, items, strict=True)
