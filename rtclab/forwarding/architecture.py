@@ -163,7 +163,11 @@ class Architecture:
         return frozenset(consumer.wanted for consumer in consumers if consumer.wanted is not None)
 
     def bound(self, producer: Producer) -> int | None:
-        """How many bit/s of a track with a single layer the best of its viewers can take; None for any."""
+        """How many bit/s of a track with a single layer the best of its viewers can take; None for any.
+
+        Known of media without UDP alone: there it is measured by acknowledgements, and a viewer's estimate
+        is no guess.
+        """
         consumers = self.stage.router.consumers.get(producer.id, ())
         bounds = [consumer.selector.bitrate for consumer in consumers if consumer.wanted is not None]
         known = [bound for bound in bounds if bound is not None]

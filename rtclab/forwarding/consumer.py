@@ -102,6 +102,7 @@ class Consumer:
         self.detach()
         self._continuation, self._elsewhere = self._elsewhere, self._continuation
         self.path = path
+        self.selector.bitrate = None  # it was the other way's
         if producer is not None:
             self.attach(producer, header)
         self._moved = True

@@ -1,7 +1,10 @@
 """On-request relay: one encoding of each publisher, sent to those who ask for it.
 
 There are no layers and no adaptation: whoever watches a track gets its largest encoding, whoever does not
-look at it gets nothing, and a publisher whom nobody watches is told to stop sending until somebody does.
+look at it gets nothing, and a publisher whom nobody watches is told to stop sending until somebody does. What
+a viewer reports of loss or bandwidth changes nothing. Only where media goes without UDP is there a bound, as
+in an SFU: what does not fit through such a line waits in it, until the picture is seconds old. If all who
+watch come by such lines, the publisher is asked for no more than the fastest of them takes.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ class Relay(Architecture):
         return Choice(largest.index, None)
 
     def upstream(self, producer: Producer) -> Upstream:
-        """One encoding for those who watch, or none."""
+        """One encoding for those who watch, or none; see above for its bound."""
         needed = self.needed(producer)
         if not needed:
             return Upstream(needed, Reason.NOT_WATCHED)

@@ -5,23 +5,26 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 import rtclab
 from forwarding_rig import rtp, vp8
-from hall import Hall
+from hall import Hall, Line
 from rtclab.errors import RtclabError
 from rtclab.forwarding.architecture import Architecture, Options, Stage, architecture, architectures, fenced
 from rtclab.forwarding.client import Client
 from rtclab.forwarding.consumer import Consumer
-from rtclab.forwarding.layers import Choice, Layer, Reason
+from rtclab.forwarding.layers import SHORT_S, Choice, Layer, Reason
 from rtclab.forwarding.mesh import Mesh
 from rtclab.forwarding.producer import Producer, Upstream
 from rtclab.forwarding.relay import Relay
 from rtclab.forwarding.router import UNNEEDED_S, UNWATCHED_S
 from rtclab.forwarding.sfu import Sfu
+from rtclab.rtp import rtcp
+from rtclab.signaling.tunnels import PATIENCE_S
+from rtclab.transport.transport import Transport
 
 
 class Theatre(Hall):
@@ -119,6 +122,36 @@ def test_a_publisher_sends_no_more_than_the_best_viewer_can_take(
     theatre.router.review(track, 0.4)
     assert track.upstream == track.everything
     assert theatre.asked == [("t1", [0], "bandwidth"), ("t1", [0], None)]
+
+
+def test_the_relay_adapts_to_nobody_but_viewers_without_udp(theatre: Theatre) -> None:
+    theatre.take_up(Relay)
+    alice, bob = theatre.join("alice"), theatre.join("bob")
+    track = theatre.publish(alice)
+    consumer = theatre.watch(bob, track)
+    theatre.picture(alice, 1, 0.1, keyframe=True)
+    remb = rtcp.remb(5, 200_000, [consumer.header.ssrc])
+    lossy = rtcp.receiver_report(5, [rtcp.ReportBlock(consumer.header.ssrc, 128, 50, 100, 0, 0, 0)])
+
+    def complain(begin: int) -> None:
+        for now in range(begin, begin + 20):
+            consumer.bitrate_bps = 1_000_000.0  # of pictures that are larger than these
+            bob.on_rtcp(memoryview(lossy + remb), len(lossy + remb), float(now))
+            theatre.picture(alice, now, float(now))
+            theatre.tick(float(now))
+
+    complain(1)
+    assert consumer.estimate_bps == 200_000
+    assert theatre.asked == []
+    assert (consumer.temporal, consumer.reason) == (None, None)
+    bob.patience_s = PATIENCE_S  # it has a tunnel now
+    complain(30)
+    assert theatre.asked == [("t1", [0], "bandwidth")]
+    theatre.router.move(bob, cast(Transport, Line(7)), 60.0)
+    bob.patience_s = SHORT_S
+    complain(60)
+    assert theatre.asked[1:] == [("t1", [0], None)]
+    assert track.upstream == track.everything
 
 
 def test_the_relay_stops_a_publisher_nobody_watches_and_wakes_it_at_once(theatre: Theatre) -> None:
