@@ -72,10 +72,8 @@ def _snapshot(architecture: str, talkers: list[Talker], seconds: float) -> Snaps
     peers: list[dict[str, Any]] = []
     room: list[dict[str, Any]] = []
 
-    def line(name: str, connection: str, direction: str, kind: str, bps: float) -> None:
+    def line(name: str, connection: str, direction: str, kind: str, bps: float, track: str) -> None:
         size = bps * seconds / 8
-        up = direction == "up"
-        active = {"encoder_active": up, "decoder_active": not up}
         counters = {"packets": size / 1000, "payload_bytes": size, "wire_bytes": 1.06 * size}
         peers.append(
             {
@@ -83,8 +81,9 @@ def _snapshot(architecture: str, talkers: list[Talker], seconds: float) -> Snaps
                 "connection": connection,
                 "direction": direction,
                 "kind": kind,
+                "track": f"{kind} of {track}",
+                "frames": round(10 * seconds),
                 **counters,
-                **active,
             }
         )
 
@@ -92,10 +91,10 @@ def _snapshot(architecture: str, talkers: list[Talker], seconds: float) -> Snaps
         others = [other.name for other in talkers if other is not talker]
         for kind, bps, mix_bps in (("video", VIDEO_BPS, MIX_BPS), ("audio", AUDIO_BPS, MIX_AUDIO_BPS)):
             for connection in others if architecture == "mesh" else ["room"]:
-                line(talker.name, connection, "up", kind, bps)
+                line(talker.name, connection, "up", kind, bps, talker.name)
             for other in others if architecture != "mcu" else ["everyone"]:
                 got = mix_bps if architecture == "mcu" else bps
-                line(talker.name, other if architecture == "mesh" else "room", "down", kind, got)
+                line(talker.name, other if architecture == "mesh" else "room", "down", kind, got, other)
             server = formulas(
                 architecture,
                 people,

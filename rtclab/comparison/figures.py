@@ -87,13 +87,11 @@ def _participants(recording: Recording) -> pd.DataFrame:
             snapshot.peers[snapshot.peers["name"] == talker.name]
             for snapshot in (recording.begin, recording.end)
         )
-        video = end[end["kind"] == "video"]
         row: dict[str, Any] = {"architecture": recording.architecture, "participant": talker.name}
         for link, direction in (("uplink", "up"), ("downlink", "down")):
             for unit, column in (("bps", "payload_bytes"), ("wire_bps", "wire_bytes")):
                 row[f"{link}_{unit}"] = 8 * _grown(begin, end, column, direction) / seconds
-        row["encodes"] = int((video["encoder_active"].fillna(False) & (video["direction"] == "up")).sum())
-        row["decodes"] = int((video["decoder_active"].fillna(False) & (video["direction"] == "down")).sum())
+        row["encodes"], row["decodes"] = (_at_work(begin, end, direction) for direction in ("up", "down"))
         row["connections"] = sum(
             _grown(begin[begin["connection"] == name], end[end["connection"] == name], "packets") > 0
             for name in end["connection"].unique()
@@ -134,6 +132,17 @@ def _grown(
             rows &= (frame["kind"] == kind).to_numpy()
         total += sign * float(frame.loc[rows, column].fillna(0).sum())
     return total
+
+
+def _at_work(begin: pd.DataFrame, end: pd.DataFrame, direction: str) -> int:
+    """How many encoders or decoders of a participant's video have had frames meanwhile."""
+    before, after = (
+        frame[(frame["kind"] == "video") & (frame["direction"] == direction)]
+        .groupby(["connection", "track"])["frames"]
+        .sum()
+        for frame in (begin, end)
+    )
+    return int((after.sub(before, fill_value=0) > 0).sum())
 
 
 def _formulas(recording: Recording, participants: pd.DataFrame) -> dict[str, float]:

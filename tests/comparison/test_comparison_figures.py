@@ -47,7 +47,7 @@ def test_a_copy_too_many_is_seen() -> None:
 def test_encoders_at_rest_do_not_count() -> None:
     perfect = recording("mesh")
     peers = perfect.end.peers.copy()
-    peers.loc[(peers["connection"] == "bob") & (peers["direction"] == "up"), "encoder_active"] = False
+    peers.loc[(peers["connection"] == "bob") & (peers["direction"] == "up"), "frames"] = 0
     row, participants, _ = figures(
         dataclasses.replace(perfect, end=dataclasses.replace(perfect.end, peers=peers))
     )
