@@ -8,12 +8,13 @@ import platform
 import signal
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from .. import __version__
 from ..errors import RtclabError
-from . import fanout, join, latency
+from . import fanout, join, latency, mix, switch
 from .janus import find_janus
 from .plot import check_plot, plot
 from .processes import check_platform, cores
@@ -52,7 +53,9 @@ def positive(text: str) -> int:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Give the parser of ``rtclab bench`` its commands."""
     commands = parser.add_subparsers(dest="measure", required=True, metavar="what")
-    common = argparse.ArgumentParser(add_help=False)
+    always = argparse.ArgumentParser(add_help=False)
+    always.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
+    common = argparse.ArgumentParser(add_help=False, parents=[always])
     common.add_argument("--fps", type=float, default=30.0, metavar="N", help="pictures a second (30)")
     common.add_argument(
         "--packets-per-frame", type=positive, default=4, metavar="N", help="of 1.1 kB each (4: 1 Mbit/s)"
@@ -61,7 +64,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     common.add_argument(
         "--rounds", type=positive, metavar="N", help="medians of so many (1, or 3 with --versus)"
     )
-    common.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
     common.add_argument("--plot", type=Path, metavar="FILE.png", help="draw them there")
     versus = argparse.ArgumentParser(add_help=False)
     versus.add_argument(
@@ -81,6 +83,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     three = commands.add_parser("latency", parents=[common], help="latency beside a busy notebook cell")
     three.add_argument("--viewers", type=positive, default=200, metavar="N", help="(200)")
     three.add_argument("--seconds", type=float, default=8.0, metavar="S", help="of each measurement (8)")
+    four = commands.add_parser(
+        "mix", parents=[always], help="the MCU's rate, CPU and latency beside the SFU's"
+    )
+    four.add_argument("--fps", type=positive, default=30, metavar="N", help="pictures a second of each (30)")
+    four.add_argument("--seconds", type=float, default=8.0, metavar="S", help="of each measurement (8)")
+    four.add_argument("--rounds", type=positive, default=3, metavar="N", help="medians of so many (3)")
+    five = commands.add_parser("switch", parents=[always], help="gaps when the architecture is switched")
+    five.add_argument(
+        "--rounds", type=positive, default=3, metavar="N", help="through all twelve changes (3)"
+    )
 
 
 def bench(options: argparse.Namespace) -> int:
@@ -95,23 +107,13 @@ def bench(options: argparse.Namespace) -> int:
     versus = getattr(options, "versus", [])
     if "janus" in versus:
         find_janus()
-    if options.plot is not None:
+    plotted = getattr(options, "plot", None)
+    if plotted is not None:
         check_plot()
-    systems = ["rtclab", *(system for name in dict.fromkeys(versus) for system in VERSUS[name])]
-    load = Load(options.fps, options.packets_per_frame, options.audio, real="mediarelay" in versus)
-    rounds = options.rounds or (3 if versus else 1)
     former = signal.signal(signal.SIGTERM, signal.default_int_handler)  # leaves as Ctrl-C does
     try:
         with Progress() as progress:
-            if options.measure == "fanout":
-                rows = fanout.fanout(systems, options.viewers, options.seconds, rounds, load, progress)
-                text = fanout.show(rows)
-            elif options.measure == "join":
-                rows = join.join(systems, options.viewers, options.at_once, rounds, load, progress)
-                text = join.show(rows)
-            else:
-                rows = latency.latency(options.viewers, options.seconds, rounds, load, progress)
-                text = latency.show(rows)
+            rows, text, load = _measure(options, versus, progress)
     except KeyboardInterrupt:
         raise RtclabError("stopped; all processes of the benchmark have ended") from None
     finally:
@@ -120,12 +122,35 @@ def bench(options: argparse.Namespace) -> int:
     sys.stdout.write("\n".join([text, *notes]) + "\n")
     if options.json is not None:
         options.json.write_text(json.dumps(report(options.measure, rows, load), indent=1), "utf-8")
-    if options.plot is not None:
-        plot(options.measure, rows, options.plot)
+    if plotted is not None:
+        plot(options.measure, rows, plotted)
     return 0
 
 
-def report(measure: str, rows: list[dict[str, Any]], load: Load) -> dict[str, Any]:
+def _measure(
+    options: argparse.Namespace, versus: list[str], progress: Progress
+) -> tuple[list[dict[str, Any]], str, Load | None]:
+    """The rows and the table of what was asked for, and the load of packets if that is what it takes."""
+    if options.measure == "mix":
+        rows = mix.mix(options.fps, options.seconds, options.rounds, progress)
+        return rows, mix.show(rows), None
+    if options.measure == "switch":
+        rows = switch.switch(options.rounds, progress)
+        return rows, switch.show(rows), None
+    systems = ["rtclab", *(system for name in dict.fromkeys(versus) for system in VERSUS[name])]
+    load = Load(options.fps, options.packets_per_frame, options.audio, real="mediarelay" in versus)
+    rounds = options.rounds or (3 if versus else 1)
+    if options.measure == "fanout":
+        rows = fanout.fanout(systems, options.viewers, options.seconds, rounds, load, progress)
+        return rows, fanout.show(rows), load
+    if options.measure == "join":
+        rows = join.join(systems, options.viewers, options.at_once, rounds, load, progress)
+        return rows, join.show(rows), load
+    rows = latency.latency(options.viewers, options.seconds, rounds, load, progress)
+    return rows, latency.show(rows), load
+
+
+def report(measure: str, rows: list[dict[str, Any]], load: Load | None) -> dict[str, Any]:
     """What ``--json`` writes: the rows, and what is needed to compare them with others."""
     return {
         "measure": measure,
@@ -135,11 +160,6 @@ def report(measure: str, rows: list[dict[str, Any]], load: Load) -> dict[str, An
         "machine": platform.machine(),
         "cores": cores(),
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "load": {
-            "fps": load.fps,
-            "packets_per_frame": load.packets_per_frame,
-            "audio": load.audio,
-            "real": load.real,
-        },
+        "load": None if load is None else asdict(load),
         "rows": rows,
     }

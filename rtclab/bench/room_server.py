@@ -2,7 +2,7 @@
 
 Clients signal over one TCP connection of loopback for each process of the load, a JSON object a line:
 ``{"client": id, "message": {...}}`` both ways, the messages being those of `rtclab.signaling.messages`. The
-benchmark asks over standard input: ``open``, ``figures``, ``busy``.
+benchmark asks over standard input: ``open``, ``figures``, ``architecture``, ``busy``.
 """
 
 from __future__ import annotations
@@ -85,6 +85,9 @@ def main() -> None:
                 reply({"port": port})
             elif request["do"] == "figures":
                 reply(_figures(room))
+            elif request["do"] == "architecture":
+                room.architecture = request["name"]
+                reply({})
             elif request["do"] == "busy":
                 reply({"per_second": BUSY[request["kind"]](request["seconds"])})
             else:
