@@ -90,8 +90,15 @@ class People:
             self._talkers.append(talker)
             self._peers.append(peer)
         self._viewer = Peer(get_engine(), door(port), "viewer").join()
-        self._tracks = [self._viewer.watch(talker.name) for talker in self._talkers]
+        self._tracks = [self._seen(talker) for talker in self._talkers]
         return {}
+
+    def _seen(self, talker: Talker) -> RemoteTrack:
+        """Watch somebody; aiortc logs an error if the next offer comes while it still connects."""
+        assert self._viewer is not None
+        track = self._viewer.watch(talker.name, timeout=WAIT_S)
+        track.next_frame(WAIT_S)
+        return track
 
     def _flow(self, architecture: str) -> dict[str, Any]:
         """Wait until everybody is seen; in a mix whose rectangles have the size of the pictures."""
@@ -143,7 +150,6 @@ class People:
 
     def _resume(self) -> dict[str, Any]:
         """Watch nobody until the first publisher has stopped; then how soon its picture is here."""
-        assert self._viewer is not None
         publisher, name = self._peers[0], self._talkers[0].name
         for track in self._tracks:
             track.close()
@@ -156,10 +162,9 @@ class People:
                 raise Timeout(f"{name} sends on although nobody watches", "first frame")
             time.sleep(0.02)
         begin = time.monotonic()
-        first = self._viewer.watch(name)
-        first.next_frame(WAIT_S)
+        first = self._seen(self._talkers[0])
         resumed_s = first.times[0] - begin
-        self._tracks = [first, *(self._viewer.watch(talker.name) for talker in self._talkers[1:])]
+        self._tracks = [first, *(self._seen(talker) for talker in self._talkers[1:])]
         return {"resumed_s": resumed_s}
 
     def _await_way(self, architecture: str) -> None:
