@@ -4,11 +4,12 @@ whose ICE never connects, and its media is frames that PyAV encodes and decodes,
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from fractions import Fraction
 from typing import Any, NamedTuple, TypeVar
 
@@ -115,6 +116,7 @@ class TunnelPage:
         self._ids = itertools.count(1)
         self._mids = itertools.count()
         self._number = 0
+        self._losing = False
         self._changed = threading.Condition()
         self.connect()
 
@@ -251,11 +253,20 @@ class TunnelPage:
 
     def send(self, mid: str, payload: bytes, time_us: int | None = None, **fields: Any) -> Frame:
         """Send a frame."""
-        self._number += 1
+        with self._changed:  # cameras have threads of their own
+            number = self._number = self._number + 1
+            lost, self._losing = self._losing, False
+            self._changed.notify_all()
         time_us = time.time_ns() // 1000 if time_us is None else time_us
-        frame = Frame(self._number, time_us, mid, fields.pop("rid", ""), payload, **fields)
-        self.send_media(frame.encode())
+        frame = Frame(number, time_us, mid, fields.pop("rid", ""), payload, **fields)
+        if not lost:
+            self.send_media(frame.encode())
         return frame
+
+    def lose_frame(self) -> None:
+        """Let the next frame be lost on its way, and wait until it is."""
+        self._losing = True
+        self.until(lambda: not self._losing)
 
     def send_media(self, *messages: bytes) -> None:
         """Send binary messages."""
@@ -310,6 +321,26 @@ class Camera(threading.Thread):
     def __exit__(self, *_: object) -> None:
         self.ended.set()
         self.join()
+
+
+def page(room: rtclab.Room, name: str) -> TunnelPage:
+    """A page that has joined."""
+    page = TunnelPage(room, name)
+    assert page.join()["type"] == "welcome"
+    return page
+
+
+@contextlib.contextmanager
+def call(
+    room: rtclab.Room, watched: str = "alice"
+) -> Iterator[tuple[TunnelPage, TunnelPage, dict[str, Any], str]]:
+    """Alice publishes and bob watches, both through tunnels: the pages, her track, and bob's m-line."""
+    alice, bob = page(room, "alice"), page(room, "bob")
+    for one in (alice, bob):
+        one.open()
+    mid, published = alice.publish()
+    with Camera(alice, mid):
+        yield alice, bob, published, bob.watch(bob.track_of(watched))
 
 
 class PictureEncoder:

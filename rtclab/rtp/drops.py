@@ -36,6 +36,7 @@ class Drop(str, Enum):
     OTHER_WAY = "other_way"  # RTP by UDP while the tunnel is open
     TUNNEL_BEHIND = "tunnel_behind"
     TUNNEL_STALLED = "tunnel_stalled"
+    TUNNEL_GAP = "tunnel_gap"  # a page's frame that never came
     # on the way to a viewer
     TEMPORAL_LAYER = "temporal_layer"
     WAITING_FOR_KEYFRAME = "waiting_for_keyframe"

@@ -9,7 +9,8 @@ RTCP ends here on both sides of the room: its requests for a picture become KEYF
 reports the capture times of frames; towards it go sender reports for what the page sends, and as a viewer's
 would, requests for pictures, receiver reports and a bandwidth estimate (REMB), made from acknowledgements.
 `tunnel_flow` says what may be under way. Every frame that is not passed on is counted in `drops` by its
-reason, in frames; what the page sent wrong too.
+reason, in frames; what the page sent wrong too. After a frame of the page's that is missing its pictures wait
+for keyframes: in the RTP made of them nobody could see the gap.
 
 Everything happens on the engine's thread, and `now` comes from the clock that is passed in.
 """
@@ -29,6 +30,7 @@ from .paths import PathTable
 from .tunnel_down import Depacketizer, unix_us
 from .tunnel_flow import MAX_UNSENT, Flow
 from .tunnel_format import Ack, Frame, KeyframeRequest, MalformedMedia, parse
+from .tunnel_order import Order
 from .tunnel_up import Line, Packetizer
 
 logger = logging.getLogger(__name__)
@@ -148,7 +150,8 @@ class TunnelTransport:
         self._up = Packetizer(generator)
         self._down: dict[int, Depacketizer] = {}
         self._left_out: dict[int, float] = {}  # streams that wait for a keyframe, and when one was asked for
-        self._taken_in = self._acked = 0  # numbers of the page's frames
+        self._order = Order()
+        self._acked = 0  # number of the page's frame
         self._acked_at = -1e9
         self._next_report = 0.0
 
@@ -163,7 +166,9 @@ class TunnelTransport:
         self.way = way
         self.state = "connected"
         self.flow = Flow()
-        self.frames_sent = self._taken_in = self._acked = 0
+        self.frames_sent = self._acked = 0
+        self._order = Order()
+        self._up.interrupt()
         for stream in self._down.values():
             stream.assembler.restart()
         self._left_out = dict.fromkeys(self._left_out, -1e9)
@@ -209,19 +214,34 @@ class TunnelTransport:
     def _receive_frame(self, frame: Frame, size: int, now: float) -> None:
         self.frames_received += 1
         self.bytes_received += size
-        line = self.lines.incoming(frame.mid)
-        if line is None:
-            self.drops.add(Drop.UNKNOWN_MID)
-        elif frame.jpeg or frame.audio != (line.kind == "audio"):
-            self.drops.add(Drop.BAD_MEDIA)
-        elif frame.rid not in (line.rids or ("",)):
-            self.drops.add(Drop.UNKNOWN_MID)
-        else:
-            self._pass_on(frame, line, now)
-        # taken in even if it leads nowhere: what is wrong with it does not get better by sending less
-        self._taken_in = frame.number
-        if now - self._acked_at >= ACK_S or not 0 <= frame.number - self._acked < ACK_FRAMES:
+        if not self._order.add(frame, now):
+            self.drops.add(Drop.TOO_OLD)
+        self._take_in(now)
+        if now - self._acked_at >= ACK_S or not 0 <= self._order.taken - self._acked < ACK_FRAMES:
             self._ack(now)
+
+    def _take_in(self, now: float) -> None:
+        """Pass on the frames whose turn it is; what is wrong with one does not get better by sending less."""
+        for missing, frame in self._order.take(now):
+            if missing:
+                self.drops.add(Drop.TUNNEL_GAP, missing)
+                for mid, rid in self._up.interrupt():
+                    self._ask_page(mid, rid, now)
+            line = self.lines.incoming(frame.mid)
+            if line is None or frame.rid not in (line.rids or ("",)):
+                self.drops.add(Drop.UNKNOWN_MID)
+            elif frame.jpeg or frame.audio != (line.kind == "audio"):
+                self.drops.add(Drop.BAD_MEDIA)
+            elif self._up.follows(frame):
+                self._pass_on(frame, line, now)
+            else:
+                self.drops.add(Drop.WAITING_FOR_KEYFRAME)
+                self._ask_page(frame.mid, frame.rid, now)
+
+    def _ask_page(self, mid: str, rid: str, now: float) -> None:
+        """Ask for a keyframe of a stream in which a picture is missing, unless that was just done."""
+        if self._up.ask(mid, rid, now):
+            self.way.send_media(KeyframeRequest(mid, rid).encode())
 
     def _pass_on(self, frame: Frame, line: Line, now: float) -> None:
         try:
@@ -236,8 +256,8 @@ class TunnelTransport:
             self._drained()
 
     def _ack(self, now: float) -> None:
-        self._acked, self._acked_at = self._taken_in, now
-        self.way.send_media(Ack(self._taken_in).encode())
+        self._acked, self._acked_at = self._order.taken, now
+        self.way.send_media(Ack(self._order.taken).encode())
 
     # -- from the room ----------------------------------------------------------------------------------
 
@@ -361,7 +381,8 @@ class TunnelTransport:
         if self.state != "connected":
             return
         self.flow.seen(now)
-        if self._taken_in != self._acked and now - self._acked_at >= ACK_S:
+        self._take_in(now)
+        if self._order.taken != self._acked and now - self._acked_at >= ACK_S:
             self._ack(now)
         if self._left_out and not self.flow.stalled(now) and self.flow.clear(now, self.way.unsent):
             for ssrc, asked in list(self._left_out.items()):

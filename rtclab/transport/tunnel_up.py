@@ -1,9 +1,10 @@
 """Frames that come through a tunnel become RTP, as a browser would have sent it.
 
 Each m-line and layer is a stream: its SSRC is chosen here, mid and rid ride in header extensions (RFC 9143,
-RFC 8852), packets are numbered without gaps. The RTP time follows the capture time; that of sound counts
-samples instead, for as long as it stays near, because receivers take it for the length of what they play. A
-sender report for each stream, once a second, says which capture time belongs to which RTP time.
+RFC 8852), packets are numbered without gaps: so pictures begin with a keyframe, and none may be missing after
+it. The RTP time follows the capture time; that of sound counts samples instead, for as long as it stays near,
+because receivers take it for the length of what they play. A sender report for each stream, once a second,
+says which capture time belongs to which RTP time.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from ..rtp.packet import build_rtp
 from .tunnel_format import Frame
 
 REPORT_S = 1.0
+ASK_AGAIN_S = 1.0
 MAX_DRIFT_S = 0.06  # between capture times of sound and its samples, before the RTP time jumps
 MAX_STREAMS = 64
 
@@ -42,7 +44,8 @@ class _Stream:
         self.sequence = generator.randrange(1000, 32768)  # low, see `rtclab.forwarding.fanout`
         self.picture_id = generator.randrange(0x8000)
         self.packets = self.octets = 0
-        self.reported = -1e9
+        self.reported = self.asked = -1e9
+        self.whole = False  # no picture since the last keyframe is missing
         self._base = generator.randrange(2**32)  # the RTP time of `_since`
         self._since: int | None = None
         self._following = 0  # not wrapped: where the sound so far ends
@@ -76,6 +79,34 @@ class Packetizer:
         """Mid and rid of each SSRC."""
         return {stream.ssrc: key for key, stream in self._streams.items()}
 
+    def follows(self, frame: Frame) -> bool:
+        """Whether a frame is of use after those that came before it."""
+        return frame.audio or frame.keyframe or self._stream(frame.mid, frame.rid).whole
+
+    def interrupt(self) -> list[tuple[str, str]]:
+        """A frame is missing, nobody knows of which stream; returns mid and rid of those that now wait for a
+        keyframe."""
+        cut = [key for key, stream in self._streams.items() if stream.whole]
+        for key in cut:
+            self._streams[key].whole = False
+        return cut
+
+    def ask(self, mid: str, rid: str, now: float) -> bool:
+        """Whether to ask for a keyframe of a stream: not so soon after the last time."""
+        stream = self._stream(mid, rid)
+        due = now - stream.asked >= ASK_AGAIN_S
+        if due:
+            stream.asked = now
+        return due
+
+    def _stream(self, mid: str, rid: str) -> _Stream:
+        stream = self._streams.get((mid, rid))
+        if stream is None:
+            if len(self._streams) >= MAX_STREAMS:
+                del self._streams[next(iter(self._streams))]
+            stream = self._streams[mid, rid] = _Stream(self._generator)
+        return stream
+
     def packets(self, frame: Frame, line: Line, ids: Mapping[str, int], now: float) -> Iterator[bytes]:
         """The RTP packets of a frame, then a sender report (RTCP) if one is due.
 
@@ -95,13 +126,10 @@ class Packetizer:
         MalformedPayload
             It is no frame of that codec.
         """
-        key = frame.mid, frame.rid
-        stream = self._streams.get(key)
-        if stream is None:
-            if len(self._streams) >= MAX_STREAMS:
-                del self._streams[next(iter(self._streams))]
-            stream = self._streams[key] = _Stream(self._generator)
+        stream = self._stream(frame.mid, frame.rid)
+        stream.whole = False  # if this one is malformed it is missing
         payloads = packetize(line.codec, frame.payload, stream.picture_id)
+        stream.whole = not frame.audio
         stream.picture_id = (stream.picture_id + 1) & 0x7FFF
         timestamp = stream.timestamp(frame, line)
         elements = []
