@@ -29,7 +29,7 @@ function client(role, slots, fields) {
     sentTrack: (key) => peer.slots.find((slot) => slot.key === key)?.track ?? null,
   };
   const one = { role, peer, link: "ok", sending: new Map(), wanted: new Map(), demands: new Map(), tracks: new Map() };
-  Object.assign(one, { refusals: [], refuse: (key, text) => one.refusals.push(text), waitForOthers: () => {}, ways: { settle: () => {} } }, fields);
+  Object.assign(one, { refusals: new Map(), refuse: (key, text) => one.refusals.set(key, text), waitForOthers: () => {}, ways: { settle: () => {} } }, fields);
   one.transmitMedia = (bytes) => one.carrier.sendMedia(bytes);
   one.tunnel = new Tunnel(one, "test");
   return one;
@@ -52,7 +52,7 @@ export function loop({ video, audio, encodings, codec, rids }) {
   return { from, to, close: () => (from.tunnel.close(), to.tunnel.close()) };
 }
 
-export const until = async (condition, ms = 10_000) => {
+export const until = async (condition, ms = 45_000) => {
   const end = performance.now() + ms;
   for (;;) {
     const value = condition();

@@ -50,7 +50,7 @@ export class Tunnel {
     this.acks = new Acks();
     this.number = 0;
     for (const player of this.players?.values() ?? []) player.broken();
-    for (const sender of this.senders?.values() ?? []) sender.refresh("");
+    for (const sender of this.senders?.values() ?? []) sender.restart();
   }
 
   // ---- what is sent ----
@@ -64,6 +64,7 @@ export class Tunnel {
       if (same && peer?.sentTrack(key)) continue;
       sender.close();
       this.senders.delete(key);
+      if (this.refused.delete(key)) this.client.refusals.delete(key);
     }
     for (const { direction, key, track, codec } of peer?.slots ?? []) {
       const item = key === null ? undefined : sending.get(key);
@@ -83,6 +84,8 @@ export class Tunnel {
       player.close();
       this.players.delete(track);
     }
+    const clocks = new Set([...this.players.values()].map(({ clock }) => clock));
+    for (const [participant, clock] of this.clocks) if (!clocks.has(clock)) this.clocks.delete(participant);
     this.#allow();
   }
 
@@ -92,7 +95,10 @@ export class Tunnel {
       now: clockNow,
       send: (encoded) => this.#send(key, encoded),
       blocked: () => this.pace.blocked(clockNow(), this.client.carrier.unsent),
-      failed: (error) => this.#refuse(key, `This browser cannot encode it for a tunnel (${error.message}).`),
+      failed: (error) => {
+        this.senders.get(key)?.close();
+        this.#refuse(key, `This browser cannot encode it for a tunnel (${error.message}).`);
+      },
     };
   }
 

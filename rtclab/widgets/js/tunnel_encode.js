@@ -15,6 +15,8 @@ const KEYFRAME_SHARE = 0.25;
 const MOST_ENCODING = 2;
 /** One that has not come out after so long was left out by the encoder. */
 const OVERDUE_S = 0.5;
+/** So many errors, with nothing encoded between them, and it cannot be encoded here. One alone may be a browser that took back what was idle. */
+const MOST_FAILURES = 2;
 /** A change of the bitrate that is worth telling the encoder. */
 const RECONFIGURE = 0.1;
 
@@ -37,7 +39,7 @@ export const tunnelCodec = (name) => CODECS[String(name).toLowerCase().replace("
  * @property {(error: Error) => void} failed
  */
 
-/** @typedef {{rid: string, scale: number, most: number, bps: number, encoder: VideoEncoder, encoding: {timestamp: number, at: number}[], width: number, height: number, halved: number, every: number, told: number, wantsKey: boolean, figures: import("./tunnel_figures.js").Tally}} Layer */
+/** @typedef {{rid: string, scale: number, most: number, bps: number, encoder: VideoEncoder, encoding: {timestamp: number, at: number}[], width: number, height: number, halved: number, every: number, told: number, wantsKey: boolean, broken: boolean, failures: number, figures: import("./tunnel_figures.js").Tally}} Layer */
 
 export class PictureSender {
   /**
@@ -59,22 +61,42 @@ export class PictureSender {
     this.layers = encodings
       .map(({ rid = "", scaleResolutionDownBy = 1, maxBitrate = PLAIN_VIDEO_BPS }) => {
         const layer = /** @type {any} */ ({ rid, scale: scaleResolutionDownBy, most: maxBitrate, bps: maxBitrate });
-        layer.encoder = new VideoEncoder({ output: (chunk) => this.#encoded(layer, chunk), error: outlet.failed });
-        return Object.assign(layer, { encoding: [], width: 0, height: 0, halved: 0, every: 1, told: 0, wantsKey: true, figures: tally() });
+        Object.assign(layer, { halved: 0, every: 1, told: 0, broken: false, failures: 0, figures: tally() });
+        this.#renew(layer);
+        return layer;
       })
       .sort((a, b) => b.scale - a.scale);
     this.end = media ? piecesOf(media, (frame) => this.#take(frame)) : () => {};
   }
 
+  /** @param {Layer} layer */
+  #renew(layer) {
+    const encoder = new VideoEncoder({ output: (chunk) => this.#encoded(layer, chunk), error: (error) => this.#failed(layer, error) });
+    Object.assign(layer, { encoder, encoding: [], width: 0, height: 0, wantsKey: true });
+  }
+
+  /** @param {Layer} layer @param {Error} error */
+  #failed(layer, error) {
+    layer.failures += 1;
+    layer.figures.drop("not_encoded", layer.encoding.length);
+    if (layer.failures < MOST_FAILURES) this.#renew(layer);
+    else if (this.layers.every(({ failures }) => failures >= MOST_FAILURES)) this.outlet.failed(error);
+  }
+
   /** How much its layers would have without a limit. @param {import("./encodings.js").Demand | undefined} demand */
   wanted(demand) {
-    return this.layers.reduce((sum, { rid, most }) => sum + (isDemanded(demand, rid) ? boundOf(demand, most) : 0), 0);
+    return this.layers.reduce((sum, layer) => sum + (this.#wants(layer, demand) ? boundOf(demand, layer.most) : 0), 0);
+  }
+
+  /** @param {Layer} layer @param {import("./encodings.js").Demand | undefined} demand */
+  #wants({ rid, failures }, demand) {
+    return failures < MOST_FAILURES && isDemanded(demand, rid);
   }
 
   /** @param {number} limit bit/s @param {import("./encodings.js").Demand | undefined} demand */
   allow(limit, demand) {
     this.careful = limit < Infinity;
-    const given = share(limit, this.layers.map(({ rid, most, bps }) => ({ most: boundOf(demand, most), wanted: isDemanded(demand, rid), sent: bps > 0 })));
+    const given = share(limit, this.layers.map((layer) => ({ most: boundOf(demand, layer.most), wanted: this.#wants(layer, demand), sent: layer.bps > 0 })));
     this.layers.forEach((layer, i) => {
       if (given[i] && !layer.bps) layer.wantsKey = true;
       layer.bps = given[i];
@@ -86,6 +108,11 @@ export class PictureSender {
   /** @param {string} rid */
   refresh(rid) {
     for (const layer of this.layers) if (layer.rid === rid || !rid) layer.wantsKey = true;
+  }
+
+  /** What is in an encoder comes too late: only a keyframe can follow. */
+  restart() {
+    for (const layer of this.layers) layer.broken = layer.wantsKey = true;
   }
 
   /** @param {VideoFrame} frame */
@@ -113,6 +140,7 @@ export class PictureSender {
 
   /** @param {Layer} layer @param {VideoFrame} frame */
   #encode(layer, frame) {
+    const { encoder } = layer;
     const scale = layer.scale * 2 ** layer.halved;
     const even = (/** @type {number} */ size) => Math.max(2, 2 * Math.round(size / scale / 2));
     const [width, height] = [even(this.size.width), even(this.size.height)];
@@ -121,7 +149,7 @@ export class PictureSender {
     // an encoder counts with all frames; and on a line that was slow before a keyframe must not be as large as it would be
     const bps = layer.bps * layer.every * (key && this.careful ? KEYFRAME_SHARE : 1);
     if (resized || Math.abs(bps / layer.told - 1) > RECONFIGURE) {
-      layer.encoder.configure({
+      encoder.configure({
         codec: this.codec,
         width,
         height,
@@ -130,10 +158,11 @@ export class PictureSender {
         latencyMode: "realtime",
         ...(this.codec === "vp8" ? {} : { avc: { format: /** @type {const} */ ("annexb") } }),
       });
+      if (encoder.state === "closed") return; // it cannot, and has said so
       Object.assign(layer, { width, height, told: bps });
     }
     layer.encoding.push({ timestamp: frame.timestamp, at: this.outlet.now() });
-    layer.encoder.encode(frame, { keyFrame: key });
+    encoder.encode(frame, { keyFrame: key });
     layer.wantsKey = false;
   }
 
@@ -141,12 +170,15 @@ export class PictureSender {
   #encoded(layer, chunk) {
     const { rid, width, height } = layer;
     layer.encoding = layer.encoding.filter(({ timestamp }) => timestamp > chunk.timestamp);
+    layer.failures = 0;
     const key = chunk.type === "key";
+    if (layer.broken && !key) return layer.figures.drop("waiting_for_keyframe");
     const time = this.clock.time(chunk.timestamp / 1e6);
     if (this.outlet.send({ key, audio: false, time, width, height, rid, chunk })) {
+      layer.broken = false;
       layer.figures.pass(chunk.byteLength, key, width, height, this.outlet.now());
     } else {
-      layer.wantsKey = true;
+      layer.broken = layer.wantsKey = true;
       layer.figures.drop("carrier_lost");
     }
   }
@@ -188,13 +220,22 @@ export class SoundSender {
     this.level = SILENCE;
     /** Where the encoder believes the next sample to be. */
     this.nextAt = 0;
-    this.#renew();
+    this.failures = 0;
+    this.encoder = this.#encoder();
     this.end = media ? piecesOf(media, (data) => this.#take(data)) : () => {};
   }
 
-  #renew() {
-    this.encoder?.close();
-    this.encoder = new AudioEncoder({ output: (chunk) => this.#encoded(chunk), error: this.outlet.failed });
+  #encoder() {
+    return new AudioEncoder({ output: (chunk) => this.#encoded(chunk), error: (error) => this.#failed(error) });
+  }
+
+  /** @param {Error} error */
+  #failed(error) {
+    this.failures += 1;
+    this.figures.drop("not_encoded");
+    if (this.failures >= MOST_FAILURES) return this.outlet.failed(error);
+    this.encoder = this.#encoder();
+    this.format = "";
   }
 
   /** @param {AudioData} data */
@@ -207,24 +248,32 @@ export class SoundSender {
       // the encoder counts samples from where it began, and knows of none that were left out
       const strayed = Math.abs(timestamp / 1e6 - this.nextAt) > STRAYED_S;
       if (format !== this.format || strayed) {
-        if (this.format) this.#renew();
+        if (this.format) {
+          this.encoder.close();
+          this.encoder = this.#encoder();
+        }
+        this.format = format;
         this.encoder.configure({ codec: "opus", sampleRate, numberOfChannels, bitrate: AUDIO_BPS });
         this.nextAt = timestamp / 1e6;
       }
       this.nextAt += numberOfFrames / sampleRate;
-      this.format = format;
-      this.encoder.encode(data);
+      if (this.encoder.state === "configured") this.encoder.encode(data);
     }
     data.close();
   }
 
   /** @param {EncodedAudioChunk} chunk */
   #encoded(chunk) {
-    this.figures.pass(chunk.byteLength, false, 0, 0, this.outlet.now());
-    this.outlet.send({ key: true, audio: true, time: this.clock.time(chunk.timestamp / 1e6), width: LEVEL | this.level, height: 0, rid: "", chunk });
+    this.failures = 0;
+    const time = this.clock.time(chunk.timestamp / 1e6);
+    const went = this.outlet.send({ key: true, audio: true, time, width: LEVEL | this.level, height: 0, rid: "", chunk });
+    if (went) this.figures.pass(chunk.byteLength, false, 0, 0, this.outlet.now());
+    else this.figures.drop("carrier_lost");
   }
 
   refresh() {}
+
+  restart() {}
 
   close() {
     this.end();

@@ -26,9 +26,9 @@ export class Tally {
     if (width) [this.width, this.height] = [width, height];
   }
 
-  /** @param {string} reason */
-  drop(reason) {
-    this.dropped.set(reason, (this.dropped.get(reason) ?? 0) + 1);
+  /** @param {string} reason @param {number} [count] */
+  drop(reason, count = 1) {
+    this.dropped.set(reason, (this.dropped.get(reason) ?? 0) + count);
     this.reason = reason;
   }
 

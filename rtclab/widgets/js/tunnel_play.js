@@ -13,6 +13,9 @@ import { Tally } from "./tunnel_figures.js";
 /** Decoding and showing take about this long. */
 const DECODE_S = 0.01;
 const MOST_DECODING = 20;
+const MOST_SOUND_DECODING = 50;
+/** A packet of Opus, as it is sent here. */
+const PACKET_S = 0.02;
 const ASK_AGAIN_S = 0.5;
 const SAMPLE_RATE = 48_000;
 /** Sound this much off its time is set right at once. */
@@ -77,6 +80,8 @@ export class PicturePlayer {
     this.codec = null;
     /** @type {VideoDecoder | null} */
     this.decoder = null;
+    /** Whether it took the last keyframe. */
+    this.usable = false;
     /** @type {{frame: Frame, due: number}[]} */
     this.queue = [];
     /** @type {any} */
@@ -125,14 +130,14 @@ export class PicturePlayer {
     if (key) {
       const codec = codecOf(payload) ?? this.codec;
       if (codec && (codec !== this.codec || this.decoder?.state !== "configured")) this.#configure(codec);
+      this.usable = this.decoder?.state === "configured";
     } else if ((this.decoder?.decodeQueueSize ?? 0) > MOST_DECODING) {
       this.waitsForKey = true;
-      this.queue = [];
-      this.figures.drop("decoder_busy");
+      this.figures.drop("decoder_busy", 1 + this.queue.splice(0).length);
       return;
     }
     if (this.decoder?.state !== "configured") {
-      this.figures.drop("codec_not_supported");
+      this.figures.drop(this.usable ? "waiting_for_keyframe" : "codec_not_supported");
       return;
     }
     this.decoder.decode(new EncodedVideoChunk({ type: key ? "key" : "delta", timestamp: time, data: payload }));
@@ -194,27 +199,51 @@ export class SoundPlayer {
     this.out = context.createMediaStreamDestination();
     [this.track] = this.out.stream.getAudioTracks();
     this.shownAt = -Infinity;
-    this.late = 0;
     /** When the packet after the last one begins, on the context's clock. */
     this.nextAt = 0;
     this.offset = new Offset();
     /** When what is in the decoder was captured: it counts samples itself, and knows of none that were left out. @type {number[]} */
     this.times = [];
-    this.decoder = new AudioDecoder({
+    /** Whether somebody had clicked here when sound was asked for last; null when that was granted. @type {boolean | null} */
+    this.clicked = null;
+    this.decoder = this.#decoder();
+  }
+
+  #decoder() {
+    const decoder = new AudioDecoder({
       output: (data) => this.#schedule(data),
-      error: () => this.figures.drop("not_decoded"),
+      // it is closed now, and what was in it is lost
+      error: () => this.figures.drop("not_decoded", this.times.splice(0).length),
     });
-    this.decoder.configure({ codec: "opus", sampleRate: SAMPLE_RATE, numberOfChannels: 2 });
+    decoder.configure({ codec: "opus", sampleRate: SAMPLE_RATE, numberOfChannels: 2 });
+    return decoder;
   }
 
   broken() {}
 
+  /** How long the packets play that wait for the decoder. @returns {number} seconds */
+  get late() {
+    return PACKET_S * this.decoder.decodeQueueSize;
+  }
+
   /** @param {Frame} frame */
   take({ time, payload }) {
-    if (this.decoder.state !== "configured") return;
+    if (this.decoder.state === "closed") this.decoder = this.#decoder();
+    if (this.decoder.decodeQueueSize > MOST_SOUND_DECODING) {
+      this.figures.drop("decoder_busy");
+      return;
+    }
     this.times.push(time);
     this.decoder.decode(new EncodedAudioChunk({ type: "key", timestamp: time, data: payload }));
     this.figures.pass(payload.length, false, 0, 0, this.now());
+  }
+
+  /** Asks for sound. Where it is not allowed that is never answered, even after a click: then it is asked for once more. */
+  #resume() {
+    const clicked = navigator.userActivation.hasBeenActive;
+    if (this.clicked === clicked) return;
+    this.clicked = clicked;
+    this.context.resume().then(() => (this.clicked = null), () => {});
   }
 
   /** @param {AudioData} data */
@@ -223,7 +252,7 @@ export class SoundPlayer {
     const now = this.now();
     const time = this.times.shift() ?? data.timestamp;
     if (context.state !== "running") {
-      context.resume();
+      this.#resume();
       this.figures.drop("sound_not_allowed");
       data.close();
       return;
