@@ -296,11 +296,18 @@ class Camera(threading.Thread):
     """
 
     def __init__(
-        self, page: TunnelPage, mid: str, codec: str = "VP8", width: int = 160, fps: int = 25, rid: str = ""
+        self,
+        page: TunnelPage,
+        mid: str,
+        codec: str = "VP8",
+        width: int = 160,
+        fps: int = 25,
+        rid: str = "",
+        grain: int = 0,
     ) -> None:
         super().__init__(daemon=True)
         self.page, self.mid, self.rid, self.fps = page, mid, rid, fps
-        self.encoder = PictureEncoder(codec, width)
+        self.encoder = PictureEncoder(codec, width, grain=grain)
         self.sent = 0
         self.ended = threading.Event()
         self.start()
@@ -344,9 +351,9 @@ def call(
 
 
 class PictureEncoder:
-    """Numbered pictures in VP8 or H264."""
+    """Numbered pictures in VP8 or H264; with grain, levels of noise, they cost many bits."""
 
-    def __init__(self, codec: str, width: int = 160, bitrate: int = 300_000) -> None:
+    def __init__(self, codec: str, width: int = 160, bitrate: int = 300_000, grain: int = 0) -> None:
         context = av.CodecContext.create({"VP8": "libvpx", "H264": "libx264"}[codec], "w")
         assert isinstance(context, VideoCodecContext)
         self.width, self.height = width, width * 9 // 16 // 2 * 2
@@ -357,10 +364,12 @@ class PictureEncoder:
         h264 = {"tune": "zerolatency", "preset": "ultrafast", "profile": "baseline"}
         context.options = vp8 if codec == "VP8" else h264
         self._context = context
+        self._grain, self._generator = grain, np.random.default_rng(3)
 
     def encode(self, number: int, keyframe: bool = False) -> tuple[bytes, bool]:
         """One picture, and whether it is a keyframe."""
-        pixels = np.full((self.height, self.width, 3), 90, np.uint8)
+        noise = self._generator.integers(0, self._grain + 1, (self.height, self.width, 1), np.uint8)
+        pixels = np.full((self.height, self.width, 3), 90, np.uint8) + noise
         draw_frame_code(pixels, number & 0xFFFF, 1)
         picture = av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(format="yuv420p")
         picture.pts = number

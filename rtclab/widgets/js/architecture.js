@@ -57,6 +57,7 @@ const REASONS = {
   encoder_busy: "this machine encodes too slowly",
   decoder_busy: "this machine decodes too slowly",
   not_decoded: "it cannot be decoded",
+  not_encoded: "it cannot be encoded",
   carrier_lost: "the connection is being made anew",
 };
 
