@@ -36,7 +36,7 @@ const ALONE_S = 1;
 const LEAST_CAPACITY_BPS = 50_000;
 
 /** What may be under way: what the carrier takes in so long, or so many bytes before and after it was found slow. */
-const ROOM_S = 0.3;
+const ROOM_S = 0.2;
 const FIRST_ROOM = 48_000;
 const LEAST_ROOM = 12_000;
 
