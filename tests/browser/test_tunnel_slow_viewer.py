@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import pytest
@@ -21,14 +22,8 @@ SLOW_BPS, SLOW_DELAY_S = 150_000, 0.05  # the larger layer takes twice as much
 PATIENCE_S = 90  # it waits ten seconds before it tries more, and twice as long after it has failed
 
 
-@pytest.fixture
-def room() -> Iterator[rtclab.Room]:
-    with rtclab.Room("studio", transport="websocket") as room:
-        yield room
-
-
-@pytest.fixture
-def line(room: rtclab.Room) -> Iterator[Shaper]:
+@contextmanager
+def line_to(room: rtclab.Room) -> Iterator[Shaper]:
     """A line to the room's page."""
     with serving(room) as server:
         address = urlsplit(server.description["url"])
@@ -37,9 +32,17 @@ def line(room: rtclab.Room) -> Iterator[Shaper]:
         line.close()
 
 
+@pytest.fixture
+def studio() -> Iterator[tuple[rtclab.Room, Shaper]]:
+    with rtclab.Room("studio", transport="websocket") as room, line_to(room) as line:
+        yield room, line
+
+
+@pytest.mark.timeout(300)
 def test_a_viewer_of_a_slow_line_has_a_smaller_layer_meanwhile(
-    browser: Browser, room: rtclab.Room, line: Shaper, tabs: list[Page]
+    browser: Browser, studio: tuple[rtclab.Room, Shaper], tabs: list[Page]
 ) -> None:
+    room, line = studio
     viewer = open_page(browser, f"http://127.0.0.1:{line.port}/", "")
     tabs.append(viewer)
 
