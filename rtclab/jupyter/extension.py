@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from jupyter_server._tz import utcnow
 from jupyter_server.utils import url_path_join
 
 from . import rooms, share
-from .record import key_path, write_key
+from .record import record_path, write_record
 from .registry import EngineSocket, Registry, StreamSocket
 
 ACTIVITY = "rtclab"  # in the times by which Jupyter tells whether a server is idle
@@ -19,12 +20,17 @@ ACTIVITY = "rtclab"  # in the times by which Jupyter tells whether a server is i
 
 def load(serverapp: Any) -> None:
     """Serve rooms, and leave the key by which kernels register them."""
-    path = key_path(Path(serverapp.runtime_dir), os.getpid())
-    try:
-        key = write_key(path)
-    except (OSError, RuntimeError) as error:
-        serverapp.log.error("rtclab: no kernel can register a room, as %s cannot be written: %s", path, error)
-        return
+    path = record_path(Path(serverapp.runtime_dir), os.getpid())
+    key = secrets.token_urlsafe(32)
+
+    def leave_record() -> None:
+        try:
+            write_record(path, key, serverapp.server_info())
+        except (OSError, RuntimeError) as error:
+            message = "rtclab: no kernel can register a room, as %s cannot be written: %s"
+            serverapp.log.error(message, path, error)
+
+    serverapp.io_loop.add_callback(leave_record)  # by then it is known on which port the server listens
     atexit.register(path.unlink, missing_ok=True)
     web_app = serverapp.web_app
 

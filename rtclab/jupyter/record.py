@@ -1,10 +1,14 @@
 """How a kernel finds the Jupyter server that started it, and proves to it that it is of the same user.
 
-A Jupyter server writes ``jpserver-<pid>.json`` into its runtime folder, for the eyes of its user only, and
-gives its pid to its kernels as ``JPY_PARENT_PID``. The extension leaves ``rtclab-<pid>.json`` beside it, with
-a key of its own: a kernel that shows it may register rooms and nothing else. So Jupyter's own token is not
-needed, which a server with a password does not even have, and no file means that there is no extension. One
-that listens on a Unix socket (``jupyter lab --sock=...``) has the socket's path in its record.
+A Jupyter server gives its pid to its kernels as ``JPY_PARENT_PID``. In its runtime folder the extension
+leaves ``rtclab-<host>-<pid>.json``, for the eyes of its user only: where it listens, and a key of its own. A
+kernel that shows it may register rooms and nothing else. So Jupyter's own token is not needed, which a server
+with a password does not even have, and no file means that there is no extension. One that listens on a Unix
+socket (``jupyter lab --sock=...``) has the socket's path in its record.
+
+Jupyter's own ``jpserver-<pid>.json`` would not do: containers that share a home directory (the named servers
+of a hub's user) often have the same pid, too, and write over each other's. On a hub a kernel that was not
+started by its server itself still knows that one's base URL, as ``JUPYTERHUB_SERVICE_PREFIX``.
 """
 
 from __future__ import annotations
@@ -12,14 +16,16 @@ from __future__ import annotations
 import ctypes
 import json
 import os
-import secrets
+import re
 import socket
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
+ADDRESS: Final = ("url", "hostname", "port", "sock")
 WILDCARDS: Final = ("", "0.0.0.0", "::", "*")
 
 
@@ -55,13 +61,17 @@ def runtime_folder() -> Path | None:
     return Path(jupyter_runtime_dir())
 
 
-def key_path(folder: Path, pid: int) -> Path:
-    """Where the key of a server is."""
-    return folder / f"rtclab-{pid}.json"
+def record_path(folder: Path, pid: int) -> Path:
+    """Where a server of this host leaves its record."""
+    return folder / f"rtclab-{_host()}-{pid}.json"
 
 
-def write_key(path: Path) -> str:
-    """Make a key and leave it for this user's kernels.
+def _host() -> str:
+    return re.sub(r"[^\w.-]", "_", socket.gethostname(), flags=re.ASCII)
+
+
+def write_record(path: Path, key: str, info: Mapping[str, Any]) -> None:
+    """Leave for this user's kernels a key, and of what Jupyter says of its server where that listens.
 
     Raises
     ------
@@ -70,11 +80,9 @@ def write_key(path: Path) -> str:
     """
     from jupyter_core.paths import secure_write
 
-    key = secrets.token_urlsafe(32)
     path.parent.mkdir(parents=True, exist_ok=True)
     with secure_write(str(path)) as file:
-        json.dump({"key": key}, file)
-    return key
+        json.dump({"key": key, **{name: info.get(name) for name in ADDRESS}}, file)
 
 
 def parent_pid() -> int | None:
@@ -88,7 +96,14 @@ def parent_pid() -> int | None:
     return value
 
 
-def find_server(folder: Path | None, pid: int | None, former: Server | None = None) -> Server | None:
+def service_prefix() -> str | None:
+    """The base URL of the server that a JupyterHub started for this user, as far as one did."""
+    return os.environ.get("JUPYTERHUB_SERVICE_PREFIX") or None
+
+
+def find_server(
+    folder: Path | None, pid: int | None, former: Server | None = None, prefix: str | None = None
+) -> Server | None:
     """The server to dial.
 
     Parameters
@@ -100,23 +115,32 @@ def find_server(folder: Path | None, pid: int | None, former: Server | None = No
     former : Server, optional
         The one that was found earlier; the newest at its URL takes its place, since a server that is started
         again has another pid.
+    prefix : str, optional
+        See `service_prefix`: if no server has the pid, because another process stands between it and the
+        kernel, the newest with this base URL is taken.
     """
     if folder is None or pid is None:
         return None
-    if former is None:
-        return _read(folder, pid)
+    if former is None and (own := _read(record_path(folder, pid))) is not None:
+        return own
     # the newest first, since a server that was killed leaves its own
     for path in sorted(folder.glob("rtclab-*.json"), key=_written, reverse=True):
-        number = path.stem.partition("-")[2]
-        server = _read(folder, int(number)) if number.isdecimal() else None
-        if server is not None and (server.url, server.sock) == (former.url, former.sock):
+        number = path.stem.rpartition("-")[2]
+        server = _read(path) if number.isdecimal() and path == record_path(folder, int(number)) else None
+        if server is None:
+            continue
+        if former is None:
+            found = urlsplit(server.url).path == prefix
+        else:
+            found = (server.url, server.sock) == (former.url, former.sock)
+        if found:
             return server
     return None
 
 
-def _read(folder: Path, pid: int) -> Server | None:
-    record, secret = _load(folder / f"jpserver-{pid}.json"), _load(key_path(folder, pid))
-    url, key = record.get("url"), secret.get("key")
+def _read(path: Path) -> Server | None:
+    record = _load(path)
+    url, key = record.get("url"), record.get("key")
     if not isinstance(url, str) or not isinstance(key, str) or not key.isascii():
         return None
     parts = urlsplit(url)

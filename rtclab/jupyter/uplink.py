@@ -37,7 +37,7 @@ from ..signaling.web import PageFiles
 from ..signaling.websocket import SocketCarrier, SocketHub
 from ..transport.addresses import host_addresses
 from .protocol import GOING_AWAY, MAX_CONTROL, MAX_FRAME, VERSION, room_path, share_path
-from .record import Server, find_server, parent_pid, runtime_folder
+from .record import Server, find_server, parent_pid, runtime_folder, service_prefix
 from .requests import Responder
 
 logger = logging.getLogger(__name__)
@@ -373,7 +373,7 @@ def get_uplink() -> Uplink | None:
 
 
 def _find(former: Server | None) -> Server | None:
-    return find_server(runtime_folder(), parent_pid(), former)
+    return find_server(runtime_folder(), parent_pid(), former, service_prefix())
 
 
 def kernel_id() -> str | None:

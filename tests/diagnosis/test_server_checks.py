@@ -14,7 +14,7 @@ from aioice import stun
 
 from rtclab.diagnosis import server
 from rtclab.jupyter import EXTENSION
-from rtclab.jupyter.record import key_path, write_key
+from rtclab.jupyter.record import record_path, write_record
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_servers_that_run_without_it_are_named(config: Path) -> None:
     assert state == "warn"
     assert detail.endswith(url)
 
-    write_key(key_path(config, os.getpid()))
+    write_record(record_path(config, os.getpid()), "a key", record)
     state, detail = server.servers()
     assert state == "warn"
     assert detail.startswith(f"{url} has the extension, but no WebSocket to it opens")

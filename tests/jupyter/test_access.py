@@ -10,7 +10,7 @@ import pytest
 import rtclab
 from http_tools import SDP, SENDING
 from jupyter_tools import AUTHORIZED, BASE, TOKEN, JupyterServer, Socket, refusal
-from rtclab.jupyter.record import find_server, key_path
+from rtclab.jupyter.record import find_server, record_path
 
 NOBODY: dict[str, str] = {}
 STRANGERS = [NOBODY, {"Authorization": "token guess"}, {"Cookie": "_xsrf=guess"}]
@@ -80,7 +80,7 @@ def test_only_a_kernel_registers_rooms(jupyter: JupyterServer) -> None:
 
 
 def test_the_key_opens_nothing_else_and_is_its_users_own(jupyter: JupyterServer) -> None:
-    path = key_path(jupyter.runtime, jupyter.pid)
+    path = record_path(jupyter.runtime, jupyter.pid)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     key = json.loads(path.read_text())["key"]
     assert jupyter.ask("GET", "rtclab/rooms", headers={"Authorization": f"token {key}"}).status == 403

@@ -28,18 +28,17 @@ from http_tools import LIMIT, on_engine, wait_until
 from rtclab.engine import get_engine
 from rtclab.jupyter import uplink as uplinks
 from rtclab.jupyter.extension import routes
-from rtclab.jupyter.record import Server, find_server, key_path, write_key
+from rtclab.jupyter.record import Server, find_server, record_path, write_record
 from rtclab.jupyter.registry import EngineSocket, Registry
 from rtclab.jupyter.uplink import Listing, Uplink, kernel_id
 
 PID = 12345
 
 
-def leave_record(folder: Path, pid: int = PID, **fields: object) -> Path:
-    """What a Jupyter server leaves in its runtime folder."""
-    record = {"url": "http://127.0.0.1:8888/", "hostname": "127.0.0.1", "port": 8888, **fields}
-    path = folder / f"jpserver-{pid}.json"
-    path.write_text(json.dumps(record))
+def leave_record(folder: Path, pid: int = PID, key: str = "a key", **fields: object) -> Path:
+    """What the extension leaves in the runtime folder of its server."""
+    path = record_path(folder, pid)
+    write_record(path, key, {"url": "http://127.0.0.1:8888/", "hostname": "127.0.0.1", "port": 8888, **fields})
     return path
 
 
@@ -75,11 +74,12 @@ class Door:
     async def start(self) -> None:
         [bound] = tornado.netutil.bind_sockets(self.port, "127.0.0.1")
         self.port = bound.getsockname()[1]
-        self.registry = Registry(write_key(key_path(self.folder, self.pid)))
+        self.registry = Registry(f"the key of {self.pid}")
         self._http = HTTPServer(Application(routes("/base/", self.registry)), ssl_options=self.tls)
         self._http.add_sockets([bound])
         scheme = "http" if self.tls is None else "https"
-        leave_record(self.folder, self.pid, url=f"{scheme}://127.0.0.1:{self.port}/base/", port=self.port)
+        url = f"{scheme}://127.0.0.1:{self.port}/base/"
+        leave_record(self.folder, self.pid, self.registry.key, url=url, port=self.port)
 
     async def stop(self) -> None:
         assert self._http is not None
@@ -87,8 +87,7 @@ class Door:
         for engine in set(self.registry.rooms.values()):
             engine.close()
         await self._http.close_all_connections()
-        (self.folder / f"jpserver-{self.pid}.json").unlink()
-        key_path(self.folder, self.pid).unlink()
+        record_path(self.folder, self.pid).unlink()
 
 
 @pytest.fixture
@@ -211,10 +210,9 @@ def test_without_a_server_it_is_silent(
 ) -> None:
     monkeypatch.setenv("JPY_PARENT_PID", str(os.getpid()))
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
-    leave_record(tmp_path, os.getpid())  # a server without the extension
-    with caplog.at_level(logging.DEBUG), rtclab.Room() as room:
+    with caplog.at_level(logging.DEBUG), rtclab.Room() as room:  # a server without the extension
         assert room.server_path is None
-        write_key(key_path(tmp_path, os.getpid()))  # and one that does not answer
+        leave_record(tmp_path, os.getpid(), url="http://127.0.0.1:9/")  # and one that does not answer
         get_engine().run(asyncio.sleep(0.4), LIMIT)
         assert room.server_path is None
     assert not [record for record in caplog.records if record.name != "asyncio"]
@@ -232,44 +230,82 @@ def test_without_a_server_it_is_silent(
 )
 def test_which_address_is_dialed(tmp_path: Path, fields: dict[str, Any], url: str) -> None:
     leave_record(tmp_path, **fields)
-    key = write_key(key_path(tmp_path, PID))
     server = find_server(tmp_path, PID)
     assert server is not None
-    assert (server.url, server.key) == (url, key)
+    assert (server.url, server.key) == (url, "a key")
 
 
 def test_a_unix_socket_is_an_address_too(tmp_path: Path) -> None:
     leave_record(
         tmp_path, url="http+unix://%2Ftmp%2Fjupyter/user/ada", hostname="", port=0, sock="/tmp/jupyter"
     )
-    key = write_key(key_path(tmp_path, PID))
-    assert find_server(tmp_path, PID) == Server("http://localhost/user/ada/", key, False, "/tmp/jupyter")
+    assert find_server(tmp_path, PID) == Server("http://localhost/user/ada/", "a key", False, "/tmp/jupyter")
 
 
 def test_what_is_no_server_of_this_kernel_is_not_dialed(tmp_path: Path) -> None:
     assert find_server(tmp_path, PID) is None
     record = leave_record(tmp_path)
-    assert find_server(tmp_path, PID) is None  # no extension
-    write_key(key_path(tmp_path, PID))
+    assert find_server(tmp_path, PID) is not None
     assert find_server(tmp_path, None) is None
     assert find_server(None, PID) is None
     assert find_server(tmp_path, PID + 1) is None
-    for content in ("", "[]", '{"url": 7}', '{"url": "http+unix://%2Fsocket/"}', "{"):
+    broken = ("", "[]", "{", '{"url": 7, "key": "a key"}', '{"url": "http://localhost/"}')
+    for content in (*broken, '{"url": "http+unix://%2Fsocket/", "key": "a key"}'):
         record.write_text(content)
         assert find_server(tmp_path, PID) is None
 
 
 def test_only_a_server_at_the_same_address_follows_another(tmp_path: Path) -> None:
-    leave_record(tmp_path)
-    write_key(key_path(tmp_path, PID))
+    former_record = leave_record(tmp_path)
     former = find_server(tmp_path, PID)
-    leave_record(tmp_path, PID).unlink()
+    former_record.unlink()
     leave_record(tmp_path, PID + 1, url="http://127.0.0.1:8889/")
-    write_key(key_path(tmp_path, PID + 1))
     assert find_server(tmp_path, PID, former) is None
-    leave_record(tmp_path, PID + 2)
-    key = write_key(key_path(tmp_path, PID + 2))
-    assert find_server(tmp_path, PID, former) == Server("http://127.0.0.1:8888/", key)
+    leave_record(tmp_path, PID + 2, "a new key")
+    assert find_server(tmp_path, PID, former) == Server("http://127.0.0.1:8888/", "a new key")
+
+
+def test_containers_that_share_a_folder_and_a_pid_do_not_meet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hosts = {"jupyter-ada": "/user/ada/", "jupyter-ada--lab": "/user/ada/lab/", "jupyter-ada-7": "/user/ada/7/"}
+    for host, path in hosts.items():
+        monkeypatch.setattr("socket.gethostname", lambda host=host: host)
+        leave_record(tmp_path, PID, f"the key of {host}", url=f"http://127.0.0.1:8888{path}")
+    for host, path in hosts.items():
+        monkeypatch.setattr("socket.gethostname", lambda host=host: host)
+        server = find_server(tmp_path, PID)
+        assert server == Server(f"http://127.0.0.1:8888{path}", f"the key of {host}")
+        assert find_server(tmp_path, PID + 1, server) == server
+        for other in hosts.values():
+            followed = find_server(tmp_path, PID + 1, prefix=other)
+            assert followed == (server if other == path else None)
+
+
+def test_on_a_hub_a_kernel_of_another_process_goes_by_the_prefix(tmp_path: Path) -> None:
+    leave_record(tmp_path, PID, url="http://127.0.0.1:8888/user/ada")
+    leave_record(tmp_path, PID + 1, url="http://127.0.0.1:9999/")  # one that ada started in a terminal
+    own = Server("http://127.0.0.1:8888/user/ada/", "a key")
+    assert find_server(tmp_path, PID + 2, prefix="/user/ada/") == own
+    assert find_server(tmp_path, PID + 1, prefix="/user/ada/") != own
+    assert find_server(tmp_path, PID + 2, prefix="/user/bob/") is None
+    assert find_server(tmp_path, PID + 2) is None
+    for place, when in ((PID, 2e9), (PID + 3, 1e9)):  # one that was killed leaves its own
+        os.utime(leave_record(tmp_path, place, f"{when}", url="http://127.0.0.1:8888/user/ada/"), (when, when))
+    found = find_server(tmp_path, PID + 2, prefix="/user/ada/")
+    assert found is not None
+    assert found.key == "2000000000.0"
+
+
+def test_the_environment_of_a_hub_names_the_prefix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JPY_PARENT_PID", str(PID))
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
+    leave_record(tmp_path, PID + 1, url="http://127.0.0.1:8888/user/ada/")
+    assert uplinks._find(None) is None
+    monkeypatch.setenv("JUPYTERHUB_SERVICE_PREFIX", "/user/ada/")
+    found = uplinks._find(None)
+    assert found is not None
+    assert found.url == "http://127.0.0.1:8888/user/ada/"
 
 
 @pytest.mark.parametrize(
