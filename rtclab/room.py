@@ -61,8 +61,8 @@ class Room(Sharing):
         Codecs in the order of preference. A publisher gets the first that everybody present can play.
     ice_servers : sequence of dict or str, or callable, optional
         STUN and TURN servers (W3C ``RTCIceServer``) that clients shall use, or a function that returns them
-        for each client, plain or async (`rtclab.ice_servers.from_environment`). None by default: nothing
-        leaves the machine unasked.
+        whenever somebody joins, plain or async (`rtclab.ice_servers.from_environment`); those who join while
+        it works share what it gives. None by default: nothing leaves the machine unasked.
     ice_transport_policy : {"all", "relay"}, optional
         ``"relay"``: clients use nothing but TURN servers, so that all media goes through them.
     ice : {"lite", "full"}, optional

@@ -1,7 +1,8 @@
 """What a room's clients are told of STUN and TURN: a fixed list, or what a function gives when one joins.
 
 A function lets credentials be short-lived. It may be a coroutine function, which runs on the room's loop; any
-other runs on a thread of its own, as it may wait for an HTTP server.
+other runs on a thread, as it may wait for an HTTP server. Those who join while it works share what it gives,
+so a crowd is one call; and a function that hangs leaves few threads behind.
 """
 
 from __future__ import annotations
@@ -9,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 from ..errors import IceServerError
 from ..transport.servers import POLICIES, Policy, checked
 
 ASK_S = 10.0
+MAX_HANGING = 4  # threads in which a function has not returned
 
 Provider: TypeAlias = Callable[[], Any]
 IceServers: TypeAlias = Sequence[dict[str, Any] | str] | Provider
@@ -55,6 +57,9 @@ class IceConfig:
         self.policy: Policy = policy
         self._provider = servers if callable(servers) else None
         self.fixed = None if callable(servers) else checked(servers, self.policy)
+        self._call: asyncio.Task[list[dict[str, Any]]] | None = None
+        self._asking = 0  # clients that wait for it
+        self._hanging = 0
 
     async def ask(self) -> list[dict[str, Any]]:
         """The servers to use now.
@@ -66,8 +71,21 @@ class IceConfig:
         """
         if self._provider is None:
             return list(self.fixed or ())
+        if self._call is None or self._call.done():
+            self._call = asyncio.ensure_future(self._given(self._provider))
+        call = self._call
+        self._asking += 1
         try:
-            given = await asyncio.wait_for(_called(self._provider), ASK_S)
+            return list(await asyncio.shield(call))
+        finally:
+            self._asking -= 1
+            if not self._asking:  # nobody waits for it any more
+                call.cancel()
+                self._call = None
+
+    async def _given(self, provider: Provider) -> list[dict[str, Any]]:
+        try:
+            given = await asyncio.wait_for(self._called(provider), ASK_S)
         except IceServerError:
             raise
         except asyncio.TimeoutError:
@@ -80,33 +98,38 @@ class IceConfig:
             ) from error
         return checked(given, self.policy)
 
+    async def _called(self, provider: Provider) -> Any:
+        if inspect.iscoroutinefunction(provider):
+            return await provider()
+        if self._hanging >= MAX_HANGING:
+            raise IceServerError(
+                f"{self._hanging} calls of the room's ice_servers function have not returned; "
+                "look at what they wait for"
+            )
+        given = await self._on_a_thread(provider)
+        return await given if inspect.isawaitable(given) else given
 
-async def _called(provider: Provider) -> Any:
-    if inspect.iscoroutinefunction(provider):
-        return await provider()
-    given = await _on_a_thread(provider)
-    return await given if inspect.isawaitable(given) else given
+    def _on_a_thread(self, function: Provider) -> asyncio.Future[Any]:
+        """Run `function` on a daemon thread: one that hangs must not keep the process from ending."""
+        loop = asyncio.get_running_loop()
+        result: asyncio.Future[Any] = loop.create_future()
 
+        def settle(value: Any, error: BaseException | None) -> None:
+            self._hanging -= 1
+            if not result.done():
+                result.set_result(value) if error is None else result.set_exception(error)
 
-def _on_a_thread(function: Callable[[], Any]) -> Awaitable[Any]:
-    """Run `function` on a daemon thread: one that hangs must not keep the process from ending."""
-    loop = asyncio.get_running_loop()
-    result: asyncio.Future[Any] = loop.create_future()
+        def run() -> None:
+            value, failure = None, None
+            try:
+                value = function()
+            except Exception as error:
+                failure = error
+            try:
+                loop.call_soon_threadsafe(settle, value, failure)
+            except RuntimeError:  # the loop has ended meanwhile
+                return
 
-    def settle(value: Any, error: BaseException | None) -> None:
-        if not result.done():
-            result.set_result(value) if error is None else result.set_exception(error)
-
-    def run() -> None:
-        value, failure = None, None
-        try:
-            value = function()
-        except Exception as error:
-            failure = error
-        try:
-            loop.call_soon_threadsafe(settle, value, failure)
-        except RuntimeError:  # the loop has ended meanwhile
-            return
-
-    threading.Thread(target=run, name="rtclab-ice-servers", daemon=True).start()
-    return result
+        self._hanging += 1
+        threading.Thread(target=run, name="rtclab-ice-servers", daemon=True).start()
+        return result

@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 
 import rtclab
+from rtclab.engine import get_engine
 from rtclab.errors import IceServerError, SignalingError
+from rtclab.signaling.ice_config import MAX_HANGING, IceConfig
+from waiting import until
 
 STUN = {"urls": ["stun:127.0.0.1:9"]}
 TURN = {"urls": ["turn:127.0.0.1:9"], "username": "lab", "credential": "learn"}
@@ -97,6 +100,61 @@ def test_a_function_that_fails_refuses_the_client_with_a_sentence(gives: Any, sa
         assert room.participants == []
         broken = False
         assert room.join("alice").name == "alice"
+
+
+def test_those_who_join_together_share_one_call() -> None:
+    go_on, calls = threading.Event(), 0
+
+    def servers() -> list[Any]:
+        nonlocal calls
+        calls += 1
+        assert go_on.wait(20)
+        return [{**TURN, "username": f"lab-{calls}"}]
+
+    async def ask() -> list[Any]:
+        config = IceConfig(servers)
+        together = [asyncio.ensure_future(config.ask()) for _ in range(20)]
+        await asyncio.sleep(0)
+        together.pop().cancel()  # one who leaves takes nothing from the others
+        go_on.set()
+        return [*await asyncio.gather(*together), await config.ask()]
+
+    *together, later = get_engine().run(ask(), 20)
+    assert [given[0]["username"] for given in together] == ["lab-1"] * 19
+    assert later[0]["username"] == "lab-2"
+
+
+def test_a_function_that_hangs_leaves_few_threads_and_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rtclab.signaling.ice_config.ASK_S", 0.01)
+    go_on, calls = threading.Event(), 0
+
+    def servers() -> list[Any]:
+        nonlocal calls
+        calls += 1
+        assert go_on.wait(20)
+        return [STUN]
+
+    config = IceConfig(servers)
+
+    async def refused() -> str:
+        with pytest.raises(IceServerError) as error:
+            await config.ask()
+        return str(error.value)
+
+    async def ask_again() -> list[Any]:
+        while True:
+            try:
+                return await config.ask()
+            except IceServerError:
+                await asyncio.sleep(0.01)
+
+    engine = get_engine()
+    said = [engine.run(refused(), 20) for _ in range(MAX_HANGING + 5)]
+    until(lambda: calls == MAX_HANGING, "not every call has begun")
+    assert all("gave nothing within" in sentence for sentence in said[:MAX_HANGING])
+    assert all(f"{MAX_HANGING} calls of" in sentence for sentence in said[MAX_HANGING:])
+    go_on.set()
+    assert engine.run(ask_again(), 20) == [STUN]
 
 
 def test_a_room_can_be_closed_while_a_function_hangs() -> None:
