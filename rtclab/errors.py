@@ -61,7 +61,8 @@ class ShareRefused(SignalingError):  # noqa: N818
     Parameters
     ----------
     code : str
-        ``"share_forged"``, ``"share_room"``, ``"share_expired"``, ``"share_revoked"`` or ``"share_rate"``.
+        ``"share_forged"``, ``"share_room"``, ``"share_expired"``, ``"share_revoked"``, ``"share_rate"`` or
+        ``"share_full"``.
     message : str
         The sentence shown to the person.
     retry_s : int, optional

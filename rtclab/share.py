@@ -245,7 +245,7 @@ class Sharing:
 
     def _admit(self, token: str, address: str) -> Connect:
         """Let somebody in who comes through the Jupyter server."""
-        grant = self._server.guests.shares.admit(token, time.time(), address)
+        grant = self._server.guests.shares.admit(token, time.time(), address, visit=True)
         return granted(self._server.connect, grant)
 
     def _people(self, share: str) -> list[str]:

@@ -8,7 +8,7 @@ import json
 import re
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlsplit
@@ -309,6 +309,24 @@ def test_guessing_is_slowed_down(room: rtclab.Room) -> None:
     assert Page(share).join()["type"] == "welcome"
 
 
+def test_few_are_connected_at_once_by_one_link(room: rtclab.Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rtclab.signaling.shares.MAX_OF_ADDRESS", 2)
+    share = room.share("participant", listen=HERE)
+    first, second = Page(share), Page(share)
+    first.join()
+    with pytest.raises(HTTPClientError, match="429"):
+        Page(share)
+    why = request(share, "GET", "/signaling")
+    assert (why.status, why.json["code"], why.headers["Retry-After"]) == (429, "share_full", "10")
+    assert request(share, "POST", "/whip/bob", SENDING, **SDP).status == 201, "connected once is enough"
+    on_engine(second.socket.close)
+    second.rest()
+    wait_until(lambda: len(room._server.guests.shares.networks(share.id)) == 2)
+    assert request(share, "GET", "/signaling").status == 429
+    share.revoke()
+    assert room._server.guests.shares.networks(share.id) == []
+
+
 def test_a_session_is_resumed_by_its_own_share_only(room: rtclab.Room) -> None:
     share, viewing = room.share("participant", listen=HERE), room.share(listen=HERE)
     session = Page(share).join("participant", name="alice")["session"]
@@ -353,16 +371,52 @@ def test_revoking_ends_every_visit(room: rtclab.Room) -> None:
     assert [one.name for one in room.participants] == ["stays"]
 
 
-def test_the_end_of_its_time_ends_every_visit(room: rtclab.Room) -> None:
-    share = room.share(listen=HERE, expires=1)
-    page = Page(share)
+@pytest.fixture
+def tick(room: rtclab.Room, monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """The room's guests hear of no other time than what a test says."""
+    guests = room._server.guests
+    heard = guests.tick
+    monkeypatch.setattr(guests, "tick", lambda now: None)
+    return lambda now: on_engine(lambda: heard(now))
+
+
+def test_the_end_of_its_time_ends_every_visit(room: rtclab.Room, tick: Callable[[float], None]) -> None:
+    share = room.share(listen=HERE, expires="1h")
+    page, waiting = Page(share), Page(share)
     page.join()
-    bye = page.rest()[-1]
-    assert (bye["type"], bye["code"]) == ("bye", "share_ended")
-    assert "expired" in bye["message"]
-    assert time.time() >= share.expires_at.timestamp()
-    assert request(share, "GET", "/signaling").json["code"] == "share_expired"
+    end = share.expires_at.timestamp()
+    tick(end - 0.01)
+    assert share.live
+    tick(end)
+    for one in (page, waiting):
+        bye = one.rest()[-1]
+        assert (bye["type"], bye["code"]) == ("bye", "share_ended")
+        assert "expired" in bye["message"]
+    assert request(share, "GET", "/signaling").status == 401
     assert room.shares == []
+    assert room._server.guests.dismissed == {"share_ended": 2}
+
+
+def test_who_does_not_join_is_sent_away(room: rtclab.Room, tick: Callable[[float], None]) -> None:
+    """Connections that nobody uses take places of those who want to watch."""
+    dismissed = room._server.guests.dismissed
+    share = room.share("participant", listen=HERE)
+    idle, joined, late = Page(share), Page(share), Page(share)
+    joined.join()
+    now = time.time()
+    tick(now)
+    tick(now + 9.9)
+    assert dismissed == {}
+    late.join()
+    tick(now + 11)
+    bye = idle.rest()[-1]
+    assert (bye["type"], bye["code"]) == ("bye", "not_joined")
+    assert bye["message"] == "Nobody joined by this connection within 10 s."
+    assert idle.socket.close_code == 1000
+    tick(now + 100)
+    assert dismissed == {"not_joined": 1}
+    for page in (joined, late):
+        assert page.ask("ping")[-1]["type"] == "pong"
 
 
 def test_who_is_lost_cannot_come_back_by_a_share_that_ended(room: rtclab.Room) -> None:

@@ -4,14 +4,16 @@ The kernel dials `<base_url>rtclab/engine`, a WebSocket on which both send JSON 
 
 kernel to server
     register {version, kernel, rooms: [{id, name}]}         all rooms of this kernel; whenever that changes
-    refuse {stream, status, detail, code}                   an HTTP status, a sentence, a word for programs
+    refuse {stream, status, detail, code, retry_s}          an HTTP status, a sentence, a word for programs,
+                                                            seconds after which it may be otherwise
     response {id, status, headers: [[name, value]], body}   to a `request`
     active {}                                               somebody is connected past the server
 
 server to kernel
     registered {rooms: [id]}                                they can be reached from now on
     open {stream, room, kind, token, remote, origin}        somebody comes; kind: "signaling", or "share"
-                                                            with a token; origin: their page's
+                                                            with a token; origin: their page's, if that
+                                                            is the server's own
     request {id, room, method, path, headers: {name: value}, body}
                                                             path: what follows `rtclab/rooms/<id>`, or
                                                             `/page/...`, the page of share links

@@ -21,9 +21,13 @@ from tornado.websocket import WebSocketClosedError, WebSocketHandler
 from .protocol import ID, MAX_CONTROL, MAX_FRAME, MAX_ROOMS, VERSION, close_code
 
 MAX_STREAMS: Final = 1000
+MAX_GUESTS: Final = 800  # of them, and as many of a hundred: the rest is for people with a login
 MAX_WAITING: Final = 100  # questions to one kernel that it has not answered yet
+MAX_GUESTS_WAITING: Final = 80
 OPEN_TIMEOUT: Final = 10.0  # s
 REQUEST_TIMEOUT: Final = 30.0  # s; a room gives up earlier
+CROWDED_S: Final = 10  # after which some may have left
+CROWDED: Final = f"too many are connected to this server; try again in {CROWDED_S} s"
 SILENT: Final = "the kernel does not answer; a long computation may hold it up"
 
 
@@ -38,12 +42,15 @@ class Refused(HTTPError):  # noqa: N818 - it is an answer
         What is wrong, and what to do.
     code : str, optional
         Machine-readable reason.
+    retry_s : int, optional
+        Seconds after which another attempt may succeed.
     """
 
-    def __init__(self, status: int, detail: str, code: str | None = None) -> None:
+    def __init__(self, status: int, detail: str, code: str | None = None, retry_s: int | None = None) -> None:
         super().__init__(status, detail)
         self.detail = detail
         self.code = code
+        self.retry_s = retry_s
 
 
 class Response(NamedTuple):
@@ -52,6 +59,14 @@ class Response(NamedTuple):
     status: int
     headers: list[tuple[str, str]]
     body: str
+
+
+class _Opening(NamedTuple):
+    """Somebody whom a kernel is asked to take in."""
+
+    engine: EngineSocket
+    future: asyncio.Future[StreamSocket]
+    guest: bool
 
 
 class Registry:
@@ -70,7 +85,7 @@ class Registry:
         self.on_active = on_active
         self.rooms: dict[str, EngineSocket] = {}
         self.streams: set[StreamSocket] = set()
-        self._opening: dict[str, tuple[EngineSocket, asyncio.Future[StreamSocket]]] = {}
+        self._opening: dict[str, _Opening] = {}
 
     def room(self, room: str) -> EngineSocket:
         """The kernel that has a room.
@@ -101,7 +116,7 @@ class Registry:
         remote : str or None
             The address they come from.
         origin : str, optional
-            The origin of their page.
+            The origin of their page, if that is the server's own.
 
         Raises
         ------
@@ -109,11 +124,17 @@ class Registry:
             The kernel says no, or does not answer.
         """
         engine = self.room(room)
+        guest = kind == "share"
         if len(self.streams) + len(self._opening) >= MAX_STREAMS or engine.waiting >= MAX_WAITING:
-            raise Refused(503, "too many are connected to this server; try again later")
+            raise Refused(503, CROWDED)
+        if guest:
+            connected = sum(stream.guest for stream in self.streams)
+            waiting = [opening.engine for opening in self._opening.values() if opening.guest]
+            if connected + len(waiting) >= MAX_GUESTS or waiting.count(engine) >= MAX_GUESTS_WAITING:
+                raise Refused(429, CROWDED, "share_full", CROWDED_S)
         stream = secrets.token_urlsafe(12)
         future: asyncio.Future[StreamSocket] = asyncio.get_running_loop().create_future()
-        self._opening[stream] = engine, future
+        self._opening[stream] = _Opening(engine, future, guest)
         try:
             engine.tell(
                 {
@@ -134,29 +155,29 @@ class Registry:
 
     def dialed(self, stream: str, socket: StreamSocket) -> EngineSocket | None:
         """A kernel's end of a stream is there; None if nobody waits for it (any more)."""
-        engine, future = self._opening.get(stream, (None, None))
-        if future is None or future.done():
+        opening = self._opening.get(stream)
+        if opening is None or opening.future.done():
             return None
-        future.set_result(socket)
-        return engine
+        socket.guest = opening.guest
+        opening.future.set_result(socket)
+        return opening.engine
 
     def refused(self, engine: EngineSocket, stream: str, error: Refused) -> None:
         """A kernel says no to somebody."""
-        asked, future = self._opening.get(stream, (None, None))
-        if asked is engine and future is not None and not future.done():
-            future.set_exception(error)
+        opening = self._opening.get(stream)
+        if opening is not None and opening.engine is engine and not opening.future.done():
+            opening.future.set_exception(error)
 
     def waiting(self, engine: EngineSocket) -> int:
         """How many wait for a kernel to take them in."""
-        return sum(asked is engine for asked, _ in self._opening.values())
+        return sum(opening.engine is engine for opening in self._opening.values())
 
     def lost(self, engine: EngineSocket) -> None:
         """A kernel is gone; what is connected to it ends by itself."""
         for room in [room for room, owner in self.rooms.items() if owner is engine]:
             del self.rooms[room]
-        for stream, (asked, _) in list(self._opening.items()):
-            if asked is engine:
-                self.refused(engine, stream, Refused(502, "the kernel has ended"))
+        for stream in list(self._opening):
+            self.refused(engine, stream, Refused(502, "the kernel has ended"))
 
 
 class KernelSocket(WebSocketHandler):
@@ -208,10 +229,13 @@ class EngineSocket(KernelSocket):
         Raises
         ------
         Refused
-            The kernel is gone.
+            The kernel is gone, or would end the connection, as the message is too long.
         """
+        text = json.dumps(message)
+        if len(text) > MAX_CONTROL:
+            raise Refused(413, "the request is too large for the way to the kernel")
         try:
-            sent = self.write_message(json.dumps(message))
+            sent = self.write_message(text)
         except WebSocketClosedError:
             raise Refused(502, "the kernel has ended") from None
         sent.add_done_callback(lambda future: future.cancelled() or future.exception())
@@ -271,8 +295,13 @@ class EngineSocket(KernelSocket):
         status, detail = message["status"], str(message["detail"])
         if not isinstance(status, int) or not 400 <= status <= 599:
             raise ValueError
-        code = message.get("code")
-        refused = Refused(status, detail, code if isinstance(code, str) else None)
+        code, retry_s = message.get("code"), message.get("retry_s")
+        refused = Refused(
+            status,
+            detail,
+            code if isinstance(code, str) else None,
+            retry_s if isinstance(retry_s, int) else None,
+        )
         self.registry.refused(self, message["stream"], refused)
 
     def _response(self, message: dict[str, Any]) -> None:
@@ -337,9 +366,12 @@ class StreamSocket(KernelSocket, End):
     ----------
     engine : EngineSocket or None
         The kernel.
+    guest : bool
+        Whether it is for somebody who came by a share link.
     """
 
     engine: EngineSocket | None = None
+    guest = False
 
     def open(self, stream: str) -> None:
         """Begin: somebody waits for it."""

@@ -33,7 +33,7 @@ class Admitted(Access):
         """Nothing is said about origins here."""
         return False
 
-    def check(self, request: HTTPServerRequest) -> None:
+    def check(self, request: HTTPServerRequest, visit: bool = False) -> None:
         """Let a request in."""
 
 

@@ -13,12 +13,13 @@ from tornado import web
 from tornado.httputil import HTTPServerRequest
 from tornado.web import Application, HTTPError
 
+from ..signaling.messages import MAX_SDP
 from ..signaling.web import EXPOSED
 from .protocol import GOING_AWAY, REQUEST_HEADERS, RESPONSE_HEADERS, room_path
 from .registry import End, Refused, Registry, StreamSocket
 
 AUTH_RESOURCE: Final = "rtclab:rooms"
-MAX_BODY: Final = 256 * 1024  # bytes; the room says what is too long for it
+MAX_BODY: Final = MAX_SDP  # bytes: what a room takes; as JSON it is up to six times as long
 PING_S: Final = 10.0  # a page that is lost without a word makes room for its next connection
 
 
@@ -55,8 +56,7 @@ class BrowserSocket(WebSocketMixin, End, JupyterHandler):
             raise HTTPError(426, "this is for WebSockets")
         if not self.check_origin():
             raise HTTPError(403, "pages of another origin are not let in")
-        request = self.request
-        far = await self.registry.open(room, kind, token, request.remote_ip, request.headers.get("Origin"))
+        far = await self.registry.open(room, kind, token, self.request.remote_ip, self._own_origin())
         self._kernels_end = far
         try:
             if not self.ended:
@@ -64,6 +64,14 @@ class BrowserSocket(WebSocketMixin, End, JupyterHandler):
         finally:
             if not far.ended and self.ws_connection is None:
                 far.close(GOING_AWAY, "the browser is gone")
+
+    def _own_origin(self) -> str | None:
+        """The origin of the page if that is the server's own, and not another one that Jupyter lets in.
+
+        The scheme is for the page to say: a proxy may have ended TLS without a word about it.
+        """
+        origin = self.request.headers.get("Origin", "")
+        return origin if origin.partition("://")[2].lower() == self.request.host.lower() else None
 
     def open(self, *args: str) -> None:
         """Join the two ends; that of the mixin would ping by its own rules."""

@@ -73,7 +73,7 @@ class ShareDesk:
         wait = math.ceil(self._rates.wait_s(network_of(address or ""), time.monotonic()))
         if wait:
             sentence = f"too many attempts came from this address; try again in {wait} s"
-            raise Refused(429, sentence, "share_rate")
+            raise Refused(429, sentence, "share_rate", wait)
 
     async def file(self, room: str, name: str) -> tuple[str, str]:
         """Type and text of one of the page's files.
@@ -152,6 +152,8 @@ class ShareSocket(BrowserSocket):
         if isinstance(error, Refused):
             problem["detail"] = error.detail
             problem["code"] = error.code or "share_refused"
+            if error.retry_s is not None:
+                self.set_header("Retry-After", str(error.retry_s))
         self.set_header("Content-Type", "application/problem+json")
         self.finish(json.dumps(problem))
 

@@ -217,13 +217,18 @@ class Uplink:
     # -- the connection ---------------------------------------------------------------------------------
 
     async def _run(self) -> None:
-        pause = FIRST_PAUSE
+        pause, failure = FIRST_PAUSE, ""
         try:
             while True:
-                self._server = self._find(self._former)
-                self._former = self._server or self._former
-                if self._server is not None and await self._stay(self._server):
-                    pause = FIRST_PAUSE
+                try:
+                    self._server = self._find(self._former)
+                    self._former = self._server or self._former
+                    if self._server is not None and await self._stay(self._server):
+                        pause, failure = FIRST_PAUSE, ""
+                except Exception as error:  # the room must come back, whatever it was
+                    if repr(error) != failure:  # once, and not with each attempt
+                        logger.exception("the way to the Jupyter server has failed; it is tried again")
+                    failure = repr(error)
                 self._settled.set()
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
@@ -321,7 +326,7 @@ class Uplink:
             try:
                 connect = listing.admit(str(message.get("token")), str(message.get("remote")))
             except ShareRefused as error:
-                self._refuse(stream, error.status, str(error), error.code)
+                self._refuse(stream, error.status, str(error), error.code, error.retry_s)
                 return
         else:
             self.shown_at(str(message.get("origin")))
@@ -341,8 +346,10 @@ class Uplink:
             carrier.take(frame)
         carrier.end(GOING_AWAY, f"the client closed its socket ({socket.close_code or 'without a word'})")
 
-    def _refuse(self, stream: str, status: int, detail: str, code: str | None = None) -> None:
-        refusal = {"stream": stream, "status": status, "detail": detail, "code": code}
+    def _refuse(
+        self, stream: str, status: int, detail: str, code: str | None = None, retry_s: int | None = None
+    ) -> None:
+        refusal = {"stream": stream, "status": status, "detail": detail, "code": code, "retry_s": retry_s}
         self._tell({"type": "refuse", **refusal})
 
     async def _respond(

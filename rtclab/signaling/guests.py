@@ -1,13 +1,15 @@
 """Those who come to a room by a share: what they may not do, and how their visit ends.
 
 What a share allows is checked where it would be done: when somebody joins, resumes, offers, or speaks to
-another client of a mesh. When the share ends, so does each of its sessions, with a `bye` that says why.
+another client of a mesh. When the share ends, so does each of its sessions, with a `bye` that says why. Who
+is connected and does not join is sent away, too.
 """
 
 from __future__ import annotations
 
-import weakref
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakKeyDictionary
 
 from ..errors import SignalingError
 from . import session as events
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 VIEW_ONLY: Final = "this link is for watching only; ask for one that lets you publish"
 ENDED: Final = "share_ended"  # code of the bye
 NOT_SENDING: Final = ("recvonly", "inactive")
+JOIN_S: Final = 10.0  # that somebody may be connected without having joined
+SWEEP_S: Final = 1.0
+IDLE: Final = f"nobody joined by this connection within {JOIN_S:g} s"
 
 
 class Guests:
@@ -32,16 +37,28 @@ class Guests:
         The room's signaling.
     shares : Shares
         The room's shares.
+
+    Attributes
+    ----------
+    dismissed : collections.Counter
+        Visits that the room has ended, by the code of the bye.
     """
 
     def __init__(self, server: SignalingServer, shares: Shares) -> None:
         self.server = server
         self.shares = shares
-        self._here: weakref.WeakSet[_Endpoint] = weakref.WeakSet()  # each is held by its carrier
+        self.dismissed: Counter[str] = Counter()
+        # each is held by its carrier; since when it has not been in the room, as far as that was seen
+        self._here: WeakKeyDictionary[_Endpoint, float | None] = WeakKeyDictionary()
+        self._next_sweep = 0.0
+        shares.networks = lambda share: [guest.grant.network for guest in self._of(share) if guest.grant]
 
     def welcome(self, guest: _Endpoint) -> None:
         """Note who has come by a share, joined or not."""
-        self._here.add(guest)
+        self._here[guest] = None
+
+    def _of(self, share: str) -> list[_Endpoint]:
+        return [guest for guest in self._here if guest.grant is not None and guest.grant.share == share]
 
     def members(self, share: str) -> list[Member]:
         """Who is in the room by a share."""
@@ -101,19 +118,37 @@ class Guests:
             self._dismiss(share, REVOKED)
 
     def tick(self, now: float) -> None:
-        """End what has expired; `now` is Unix time in seconds."""
+        """End what has expired, and who does not join; `now` is Unix time in seconds."""
         for ticket in self.shares.expire(now):
             self._dismiss(ticket.grant.share, EXPIRED)
+        if now >= self._next_sweep:
+            self._next_sweep = now + SWEEP_S
+            self._sweep(now)
+
+    def _sweep(self, now: float) -> None:
+        for guest, outside in list(self._here.items()):
+            if guest.member is not None or outside is None:
+                self._here[guest] = now if guest.member is None else None
+            elif now - outside >= JOIN_S:
+                self._end(guest, "not_joined", IDLE)
 
     def _dismiss(self, share: str, why: str) -> None:
-        sentence = f"{why[0].upper()}{why[1:]}."
         for member in self.members(share):
-            member.session.bye(ENDED, sentence)
+            member.session.bye(ENDED, _sentence(why))
             self.server.flush(member)
             self.server.remove(member)
-        for guest in [one for one in self._here if one.grant is not None and one.grant.share == share]:
-            self._here.discard(guest)
-            guest.dismiss(ENDED, sentence)
+            self.dismissed[ENDED] += 1
+        for guest in self._of(share):
+            self._end(guest, ENDED, why)
+
+    def _end(self, guest: _Endpoint, code: str, why: str) -> None:
+        del self._here[guest]
+        guest.dismiss(code, _sentence(why))
+        self.dismissed[code] += guest.member is None
+
+
+def _sentence(why: str) -> str:
+    return f"{why[0].upper()}{why[1:]}."
 
 
 def view_only(member: Member) -> bool:

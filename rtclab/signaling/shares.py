@@ -9,7 +9,8 @@ a secret that each room makes for itself and never shows: a token says nothing a
 with its own. A room keeps only the shares that are live: whoever comes with a valid signature before the end,
 but by a share that is not kept any more, comes by one that was revoked.
 
-Times are Unix seconds, since an end is a date; what is asked how often is counted for each address.
+Times are Unix seconds, since an end is a date; what is asked how often is counted for each address. So are
+those who are connected: a link that gets around must not take all places of a room, or of a Jupyter server.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ import hashlib
 import hmac
 import math
 import secrets
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from ..errors import RtclabError, ShareRefused
@@ -32,11 +35,15 @@ MAX_SHARES: Final = 1000  # live at once in one room
 MAX_TOKEN: Final = 200  # characters
 LONGEST_S: Final = 30 * 86400.0
 SIGNATURE_BYTES: Final = 16
+MAX_VISITORS: Final = 500  # connected by one share at once, joined or not
+MAX_OF_ADDRESS: Final = 200  # and of them from one address, which a whole class may have
+CROWDED_S: Final = 10  # after which some may have left
 
 EXPIRED: Final = "this link has expired; ask whoever sent it for a new one"
 REVOKED: Final = "this link was revoked; ask whoever sent it for a new one"
 FORGED: Final = "this is no link of this room: it is incomplete or was changed; ask for it once more"
 ELSEWHERE: Final = "this link belongs to another room; ask for one to this room"
+CROWDED: Final = "too many people are here by this link{where}; try again in {wait} s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +58,14 @@ class Grant:
         The id of the share.
     at_once : int, optional
         How many may be in the room by it at once.
+    network : str
+        The key of the address they come from; who comes back from another one is the same guest.
     """
 
     role: str
     share: str
     at_once: int | None = None
+    network: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +84,24 @@ class Shares:
     ----------
     room : str
         The room's id, of the letters of base64url.
+
+    Attributes
+    ----------
+    networks : callable
+        Gives `Grant.network` of everybody who is connected by a share, joined or not.
+    refused : collections.Counter
+        How many were refused, by code.
     """
 
     def __init__(self, room: str) -> None:
         self.room = room
+        self.networks: Callable[[str], list[str]] = lambda share: []
+        self.refused: Counter[str] = Counter()
         self._secret = secrets.token_bytes(32)
         self._live: dict[str, Ticket] = {}
         # a whole class may come from one address, and come again after a break
         self._admitted = Rates(burst=200, per_s=5)
-        self._refused = Rates(burst=20, per_s=0.2)
+        self._guesses = Rates(burst=20, per_s=0.2)
 
     @property
     def live(self) -> list[Ticket]:
@@ -122,7 +141,7 @@ class Shares:
         digest = hmac.digest(self._secret, text.encode(), hashlib.sha256)[:SIGNATURE_BYTES]
         return base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
-    def admit(self, token: str, now: float, address: str = "") -> Grant:
+    def admit(self, token: str, now: float, address: str = "", visit: bool = False) -> Grant:
         """Let somebody in.
 
         Parameters
@@ -133,20 +152,35 @@ class Shares:
             Unix time in seconds.
         address : str
             Where it comes from: the IP address that HTTP knows.
+        visit : bool
+            Whether they want to be connected from now on, which not too many are at once.
 
         Raises
         ------
         rtclab.errors.ShareRefused
-            It is forged, expired, revoked or for another room, or this address asks too often.
+            It is forged, expired, revoked or for another room, this address asks too often, or too many are
+            here.
         """
-        network = network_of(address)
+        try:
+            return self._admit(token, now, network_of(address), visit)
+        except ShareRefused as refused:
+            self.refused[refused.code] += 1
+            raise
+
+    def _admit(self, token: str, now: float, network: str, visit: bool) -> Grant:
         try:
             ticket = self._ticket(token, now)
         except ShareRefused:
-            _take(self._refused, network, now)
+            _take(self._guesses, network, now)
             raise
-        _take(self._admitted, f"{ticket.grant.share} {network}", now)
-        return ticket.grant
+        grant = replace(ticket.grant, network=network)
+        _take(self._admitted, f"{grant.share} {network}", now)
+        if visit:
+            here = self.networks(grant.share)
+            if len(here) >= MAX_VISITORS or here.count(network) >= MAX_OF_ADDRESS:
+                where = "" if len(here) >= MAX_VISITORS else " from this address"
+                raise ShareRefused("share_full", CROWDED.format(where=where, wait=CROWDED_S), CROWDED_S)
+        return grant
 
     def _ticket(self, token: str, now: float) -> Ticket:
         text, _, signature = token.rpartition(".")

@@ -83,8 +83,8 @@ class Access:
         """Whether a page of this origin may ask `host` (None: it was no page, or our own)."""
         return self.token is not None or origin is None or is_loopback(urlsplit(origin).hostname)
 
-    def check(self, request: httputil.HTTPServerRequest) -> Grant | None:
-        """Let a request in; None lets it do everything.
+    def check(self, request: httputil.HTTPServerRequest, visit: bool = False) -> Grant | None:
+        """Let a request in; None lets it do everything. A visit is a connection that stays.
 
         Raises
         ------
@@ -130,7 +130,7 @@ class ShareAccess(Access):
         """Whether a page of this origin may ask `host`: only its own."""
         return origin is None or urlsplit(origin).netloc == host
 
-    def check(self, request: httputil.HTTPServerRequest) -> Grant:
+    def check(self, request: httputil.HTTPServerRequest, visit: bool = False) -> Grant:
         """Let a request in by its token."""
         if not self.allows_origin(request.headers.get("Origin"), request.host):
             raise Problem(403, "by a share link only the room's own page is let in")
@@ -139,7 +139,7 @@ class ShareAccess(Access):
             sentence = "a share link is needed: open all of it, with what follows the #"
             raise Problem(401, sentence, "share_none", {"WWW-Authenticate": 'Bearer realm="rtclab"'})
         try:
-            return self.shares.admit(given, self.clock(), request.remote_ip or "")
+            return self.shares.admit(given, self.clock(), request.remote_ip or "", visit)
         except ShareRefused as refused:
             if refused.retry_s is not None:
                 headers = {"Retry-After": str(refused.retry_s)}

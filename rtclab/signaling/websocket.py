@@ -157,7 +157,7 @@ class SignalingSocket(ProblemHandler, WebSocketHandler):
         super().__init__(application, request)
 
     def prepare(self) -> None:
-        self._grant = self._access.check(self.request)
+        self._grant = self._access.check(self.request, visit=True)
 
     def check_origin(self, origin: str) -> bool:
         return self._access.allows_origin(origin, self.request.host)

@@ -11,6 +11,7 @@ from http_tools import FRAGMENT, LIMIT, RECEIVING, SDP, SENDING, on_engine, wait
 from jupyter_tools import AUTHORIZED, BASE, JupyterServer
 from rtclab.engine import get_engine
 from rtclab.jupyter import uplink
+from rtclab.jupyter.rooms import MAX_BODY
 
 
 def test_rooms_are_listed_for_as_long_as_they_are_open(jupyter: JupyterServer, as_kernel: None) -> None:
@@ -123,3 +124,22 @@ def test_what_is_wrong_is_said(
 ) -> None:
     reply = jupyter.ask(method, f"{room.server_path}/{path}", body, {**AUTHORIZED, **headers})
     assert reply.status == status
+
+
+@pytest.mark.parametrize("letter", ["\0", "\N{LATIN SMALL LETTER E WITH ACUTE}", "\N{GRINNING FACE}"])
+def test_what_grows_on_its_way_to_the_kernel_costs_nobody_the_room(
+    jupyter: JupyterServer, room: rtclab.Room, letter: str
+) -> None:
+    """The control connection takes 1 MiB of JSON, where a letter may become six or twelve."""
+    engine = room._listing._uplink
+    assert engine is not None
+    before = engine._socket
+    headers = {**AUTHORIZED, **SDP}
+    for size in (MAX_BODY, MAX_BODY + 4, 250_000):
+        body = letter * (size // len(letter.encode()))
+        status = jupyter.ask("POST", f"{room.server_path}/whip", body, headers).status
+        assert status == (413 if size > MAX_BODY else 400)
+    more = {**headers, "User-Agent": "\xff" * 50_000}
+    assert jupyter.ask("POST", f"{room.server_path}/whip", "\0" * MAX_BODY, more).status == 413
+    assert engine._socket is before
+    assert [one["id"] for one in jupyter.rooms()] == [room.id]

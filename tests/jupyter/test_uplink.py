@@ -38,7 +38,8 @@ PID = 12345
 def leave_record(folder: Path, pid: int = PID, key: str = "a key", **fields: object) -> Path:
     """What the extension leaves in the runtime folder of its server."""
     path = record_path(folder, pid)
-    write_record(path, key, {"url": "http://127.0.0.1:8888/", "hostname": "127.0.0.1", "port": 8888, **fields})
+    here = {"url": "http://127.0.0.1:8888/", "hostname": "127.0.0.1", "port": 8888}
+    write_record(path, key, {**here, **fields})
     return path
 
 
@@ -141,6 +142,26 @@ def test_a_server_that_comes_later_is_found(door: Door) -> None:
         assert listing.path is None
         get_engine().run(door.start(), LIMIT)
         wait_until(lambda: listing.path)
+
+
+def test_whatever_fails_is_tried_again_and_logged_once(door: Door, caplog: pytest.LogCaptureFixture) -> None:
+    attempts = 0
+
+    def find(former: Server | None) -> Server | None:
+        nonlocal attempts
+        attempts += 1
+        if attempts < 4:
+            raise ZeroDivisionError("nobody has thought of this")
+        return find_server(door.folder, PID, former)
+
+    uplink = Uplink(get_engine(), find)
+    listing = Listing("room", "a room", lambda carrier, grant=None: pytest.fail("nobody came"))
+    on_engine(lambda: uplink.add(listing))
+    get_engine().run(uplink.settled(listing), LIMIT)  # a cell waits for the first attempt only
+    wait_until(lambda: listing.path)
+    on_engine(lambda: uplink.remove(listing))
+    assert caplog.text.count("it is tried again") == 1
+    assert "nobody has thought of this" in caplog.text
 
 
 def test_a_hub_that_asks_for_certificates_gets_one(
@@ -268,7 +289,7 @@ def test_only_a_server_at_the_same_address_follows_another(tmp_path: Path) -> No
 def test_containers_that_share_a_folder_and_a_pid_do_not_meet(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hosts = {"jupyter-ada": "/user/ada/", "jupyter-ada--lab": "/user/ada/lab/", "jupyter-ada-7": "/user/ada/7/"}
+    hosts = {"pod-ada": "/user/ada/", "pod-ada--lab": "/user/ada/lab/", "pod-ada-7": "/user/ada/7/"}
     for host, path in hosts.items():
         monkeypatch.setattr("socket.gethostname", lambda host=host: host)
         leave_record(tmp_path, PID, f"the key of {host}", url=f"http://127.0.0.1:8888{path}")
@@ -291,7 +312,8 @@ def test_on_a_hub_a_kernel_of_another_process_goes_by_the_prefix(tmp_path: Path)
     assert find_server(tmp_path, PID + 2, prefix="/user/bob/") is None
     assert find_server(tmp_path, PID + 2) is None
     for place, when in ((PID, 2e9), (PID + 3, 1e9)):  # one that was killed leaves its own
-        os.utime(leave_record(tmp_path, place, f"{when}", url="http://127.0.0.1:8888/user/ada/"), (when, when))
+        left = leave_record(tmp_path, place, f"{when}", url="http://127.0.0.1:8888/user/ada/")
+        os.utime(left, (when, when))
     found = find_server(tmp_path, PID + 2, prefix="/user/ada/")
     assert found is not None
     assert found.key == "2000000000.0"

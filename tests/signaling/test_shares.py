@@ -136,6 +136,34 @@ def test_a_token_cannot_be_used_without_end_either(shares: Shares) -> None:
     shares.admit(token, NOW, "198.51.100.1")
 
 
+def test_few_are_here_at_once_by_one_link_and_fewer_from_one_address(
+    shares: Shares, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_VISITORS", 4)
+    monkeypatch.setattr(module, "MAX_OF_ADDRESS", 2)
+    here: dict[str, list[str]] = {}
+    shares.networks = lambda share: here.setdefault(share, [])
+    ticket, other = shares.open("viewer", 60, NOW), shares.open("viewer", 60, NOW)
+
+    def come(address: str, token: str = ticket.token) -> str | None:
+        try:
+            grant = shares.admit(token, NOW, address, visit=True)
+        except ShareRefused as refused:
+            return f"{refused.status} {refused.code} {refused.retry_s}"
+        here.setdefault(grant.share, []).append(grant.network)
+        return None
+
+    full = "429 share_full 10"
+
+    assert [come(HOME) for _ in range(3)] == [None, None, full]
+    assert shares.admit(ticket.token, NOW, HOME) == ticket.grant, "other requests are no visits"
+    assert come(HOME, other.token) is None
+    assert [come(f"2001:db8:0:{place}::1") for place in range(3)] == [None, None, full]
+    here[ticket.grant.share].remove(HOME)
+    assert come(HOME) is None
+    assert shares.refused == {"share_full": 2}
+
+
 def test_shares_are_bounded(shares: Shares, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_SHARES", 3)
     tickets = [shares.open("viewer", 60, NOW) for _ in range(3)]

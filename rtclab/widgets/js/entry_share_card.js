@@ -1,10 +1,21 @@
 // @ts-check
 /** A share link as an anywidget module. The page knows by which address people reach this Jupyter server; the kernel does not. */
 
+/** Where the Jupyter server of this page is; a page that shows notebooks of another host's has that one's address. @returns {string | null} */
+function serverOrigin() {
+  try {
+    const { baseUrl } = JSON.parse(document.getElementById("jupyter-config-data")?.textContent ?? "");
+    return baseUrl ? new URL(baseUrl, location.href).origin : null;
+  } catch {
+    return null;
+  }
+}
+
 export default {
   /** @param {{model: any}} context */
   initialize({ model }) {
-    if (document.getElementById("jupyter-config-data")) model.send({ origin: location.origin });
+    const origin = serverOrigin();
+    if (origin) model.send({ origin });
   },
 
   /** @param {{model: any, el: HTMLElement}} context */
