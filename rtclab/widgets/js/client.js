@@ -34,6 +34,7 @@ const GONE_AFTER_S = 20;
  * @typedef {object} Carrier the way to the room
  * @property {"server" | "comm" | "websocket"} kind through the Jupyter server, through the kernel's comm, or to a server of the room's own
  * @property {string} reason why this one, when another is to be preferred
+ * @property {string} [waits] what it waits for, as a sentence
  * @property {(message: object) => void} send throws when the carrier is gone
  * @property {(bytes: Uint8Array) => boolean} sendMedia false: nothing was sent
  * @property {number} unsent bytes that wait in it, as far as that is known

@@ -6,6 +6,7 @@ import { linkOf } from "./link.js";
 import { RoomError } from "./requests.js";
 import { RoomSocket } from "./socket.js";
 
+const UNTOLD_S = 5;
 const GIVE_UP_MS = 120_000; // a Jupyter server that is started again may take a minute
 
 /** A client of the room that this page comes from. @param {"participant" | "viewer"} role @param {string | null} name */
@@ -32,7 +33,12 @@ export function clientOfServer(role, name) {
     const reply = await fetch(url.href.replace("ws", "http")).catch(() => null);
     if (reply === null || ![401, 403, 429].includes(reply.status)) return;
     const { detail, code = "" } = await reply.json();
-    if (code.startsWith("share_")) client.fail(new RoomError(code, `${detail[0].toUpperCase()}${detail.slice(1)}.`));
+    const sentence = `${detail[0].toUpperCase()}${detail.slice(1)}.`;
+    if (reply.status === 429) {
+      const seconds = Number(reply.headers.get("Retry-After")) || UNTOLD_S;
+      socket.hold(1000 * seconds, `${sentence} This page does so by itself.`);
+      client.changed("carrier");
+    } else if (code.startsWith("share_")) client.fail(new RoomError(code, sentence));
     else client.fail(new Error(`The server lets nobody in like this: ${detail}. Open the address that it printed when it started.`));
   }
 }

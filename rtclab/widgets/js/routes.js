@@ -8,6 +8,7 @@ const CARRIERS = { server: "Jupyter server", comm: "comm", websocket: "WebSocket
 /** @param {import("./client.js").RoomClient} client @returns {string[]} */
 export function routeLines({ carrier, choice, tunnel }) {
   const lines = [`Signaling: ${CARRIERS[carrier.kind]}${carrier.reason ? `, because ${carrier.reason}` : ""}`];
+  if (carrier.waits) lines.push(carrier.waits);
   if (tunnel && !choice.asking) lines.push(`Media: ${carrier.kind === "comm" ? "comm" : "WebSocket"}, because ${tunnel.reason}${tunnel.note && ` (${tunnel.note})`}`);
   else if (choice.refusal) lines.push(`Media: only by UDP, because ${choice.refusal}`);
   return lines;

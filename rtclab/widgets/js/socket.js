@@ -25,6 +25,8 @@ export class RoomSocket {
     this.url = url;
     this.kind = kind;
     this.reason = "";
+    /** A sentence of a server that asks for patience. */
+    this.waits = "";
     this.giveUpMs = giveUpMs;
     this.events = events;
     /** @type {WebSocket | null} */
@@ -96,6 +98,7 @@ export class RoomSocket {
     socket.onopen = () => {
       if (socket !== this.socket) return;
       wasOpen = true;
+      this.waits = "";
       this.#rest();
       for (const message of this.queue.splice(0)) socket.send(JSON.stringify(message));
       this.events.opened();
@@ -110,14 +113,29 @@ export class RoomSocket {
       this.socket = null;
       if (code === 1000) return;
       this.deadline ||= setTimeout(() => this.#fail(), this.giveUpMs);
-      this.pause = setTimeout(() => {
-        this.pause = 0;
-        this.open();
-      }, this.retry);
+      this.#openIn(this.retry);
       this.retry = Math.min(2 * this.retry, LONGEST_RETRY_MS);
       if (wasOpen) this.events.lost();
       else this.events.refused();
     };
+  }
+
+  /** @param {number} ms */
+  #openIn(ms) {
+    this.pause = setTimeout(() => {
+      this.pause = 0;
+      this.open();
+    }, ms);
+  }
+
+  /** The server is there and asks for patience: the next attempt comes later. @param {number} ms @param {string} sentence */
+  hold(ms, sentence) {
+    if (!this.pause) return; // it is being tried already
+    clearTimeout(this.pause);
+    clearTimeout(this.deadline);
+    this.deadline = setTimeout(() => this.#fail(), ms + this.giveUpMs);
+    this.#openIn(ms);
+    this.waits = sentence;
   }
 
   #fail() {
