@@ -97,6 +97,8 @@ def _mark_loop(item: pytest.Item) -> None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Before the fixtures of `item`, of any scope, are made."""
     _mark_loop(item)
+    if item.path.suffix == ".ipynb":  # a notebook may leave out what needs it, a test may not
+        ensure_coturn()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -125,10 +127,16 @@ def browser(chromium_path: str, pytestconfig: pytest.Config) -> Iterator[Browser
 
 @pytest.fixture(scope="session")
 def coturn() -> Iterator[Coturn]:
-    """A TURN server on the loopback interface; as root on Debian it is installed first if there is none."""
-    apt.ensure(lambda: shutil.which("turnserver"), ("coturn",))
+    """A TURN server on the loopback interface."""
+    ensure_coturn()
     with Coturn() as server:
         yield server
+
+
+@cache
+def ensure_coturn() -> str | None:
+    """Path of coturn; as root on Debian it is installed first if there is none."""
+    return apt.ensure(lambda: shutil.which("turnserver"), ("coturn",))
 
 
 class _BlankPage(BaseHTTPRequestHandler):
