@@ -99,7 +99,7 @@ def test_what_is_told_late_changes_nothing(report: Doctor) -> None:
     late = next(NUMBERS)
     find_everything(report)
     say(report, "result", n=late, check="udp", state="running", detail="")
-    done(report, 1)
+    done(report)
     assert found(report, "udp") == "ok"
 
 
