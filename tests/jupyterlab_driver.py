@@ -17,6 +17,8 @@ from typing import Any
 
 from playwright.sync_api import Locator, Page, expect
 
+from rtclab.jupyter import EXTENSION
+
 START_TIMEOUT = 60.0
 CELL_TIMEOUT = 60.0
 
@@ -95,7 +97,7 @@ class LabServer:
             self.request("DELETE", f"api/sessions/{session['id']}")
 
 
-def start_lab(folder: Path, home: Path) -> tuple[LabServer, subprocess.Popen[bytes]]:
+def start_lab(folder: Path, home: Path, extension: bool = True) -> tuple[LabServer, subprocess.Popen[bytes]]:
     """Start ``rtclab lab`` on a free port and wait until it answers.
 
     Parameters
@@ -104,6 +106,8 @@ def start_lab(folder: Path, home: Path) -> tuple[LabServer, subprocess.Popen[byt
         The folder of notebooks; those that it lacks are copied there.
     home : Path
         Where Jupyter and IPython keep their own files, so that the person's stay untouched.
+    extension : bool
+        Whether the server has rtclab's extension.
     """
     token = uuid.uuid4().hex
     runtime = home / "runtime"
@@ -117,6 +121,12 @@ def start_lab(folder: Path, home: Path) -> tuple[LabServer, subprocess.Popen[byt
         "JUPYTER_RUNTIME_DIR": str(runtime),
         "JUPYTER_TOKEN": token,
     }
+    if not extension:
+        off = home / "off" / "jupyter_server_config.d"
+        off.mkdir(parents=True)
+        content = {"ServerApp": {"jpserver_extensions": {EXTENSION: False}}}
+        (off / "rtclab.json").write_text(json.dumps(content), "utf-8")
+        environ["JUPYTER_CONFIG_PATH"] = str(off.parent)
     log = home / "server.log"
     command = [
         sys.executable,

@@ -5,12 +5,15 @@ Each such cell runs until the test ends it, by a file.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from urllib.error import HTTPError
 
+import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from browser_tools import KEEP_CONNECTIONS, KEEP_SOCKETS, LIVE, moves
-from jupyterlab_driver import LabServer, Notebook
+from jupyterlab_driver import LabServer, Notebook, start_lab, stop_lab
 
 PUBLISH = """import pathlib, time
 import rtclab
@@ -61,18 +64,29 @@ def test_who_comes_while_a_cell_runs_sees_video(
     assert empty_page.evaluate("rtclabConnections.length") == 1
 
 
-def test_without_the_server_a_page_is_told_what_it_waits_for(
-    jupyter_lab: LabServer, empty_page: Page, lab_page: Callable[[str | Sequence[str]], Notebook]
+@pytest.fixture
+def without_extension(tmp_path: Path) -> Iterator[LabServer]:
+    """A JupyterLab whose server knows nothing of rtclab."""
+    server, process = start_lab(tmp_path / "notebooks", tmp_path, extension=False)
+    yield server
+    stop_lab(process)
+
+
+@pytest.mark.timeout(300)
+def test_without_the_extension_a_page_is_told_what_it_waits_for(
+    without_extension: LabServer, empty_page: Page
 ) -> None:
-    alone = "import os\ndel os.environ['JPY_PARENT_PID']  # as where the extension is not installed\n"
-    notebook = lab_page((alone + PUBLISH, SHOW_AND_BLOCK.format(name="busy-2"), TELL))
+    with pytest.raises(HTTPError, match="404"):
+        without_extension.request("GET", "rtclab/rooms")
+    cells = (PUBLISH, SHOW_AND_BLOCK.format(name="busy-2"), TELL)
+    notebook = Notebook(empty_page, without_extension, without_extension.write_notebook("alone.ipynb", cells))
     notebook.run(0)
     notebook.start(1)
     viewer = viewer_in(notebook, 1)
     expect(viewer).to_contain_text("Signaling: comm, because the kernel has found no", timeout=LIVE)
     expect(viewer).to_contain_text("By comm it hears of this page only between cells", timeout=LIVE)
     assert is_busy(notebook, 1)
-    (jupyter_lab.folder / "busy-2").touch()
+    (without_extension.folder / "busy-2").touch()
     notebook.finish(1)
     expect(viewer).to_have_attribute("data-status", "live", timeout=LIVE)
     expect(viewer.get_by_text("By comm it hears")).to_be_hidden()
