@@ -86,6 +86,11 @@ class Hub:
             self.close()
             raise
 
+    @property
+    def log(self) -> str:
+        """All that the hub, its proxy and the servers of its users have logged."""
+        return self._log.read_text("utf-8", "replace")
+
     def allow_udp(self, allowed: bool) -> None:
         """Let datagrams pass between the browser and the kernels, or lose them all."""
         self._namespace.plug(allowed)
@@ -121,7 +126,7 @@ class Hub:
                 time.sleep(0.1)
             else:
                 return
-        raise RuntimeError(f"JupyterHub did not start:\n{self._log.read_text('utf-8', 'replace')[-4000:]}")
+        raise RuntimeError(f"JupyterHub did not start:\n{self.log[-4000:]}")
 
 
 def ensure_proxy() -> Path:

@@ -1,7 +1,7 @@
 """The files in ``binder/`` followed by hand, by somebody who is not root and has a checkout and a Python.
 
-The Python's packages are those of the tests where they are the pinned ones, so that nothing is fetched; what is
-installed goes to an environment of its own. Its server runs where no datagram comes, below ``/user/x/``.
+The Python's packages are those of the tests where they are the pinned ones, which are then not fetched; what
+is installed goes to an environment of its own. Its server runs where no datagram comes, below ``/user/x/``.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Somebody:
             for command in metadata.distribution(package).entry_points:
                 if command.group == "console_scripts":
                     script = self.python.parent / command.name
-                    run = f"import sys\nfrom {command.module} import {command.attr}\nsys.exit({command.attr}())"
+                    run = f"from {command.module} import {command.attr} as main\nraise SystemExit(main())"
                     script.write_text(f"#!{self.python}\n{run}\n", "utf-8")
                     script.chmod(0o755)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -10,18 +13,31 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from browser_tools import KEEP_CONNECTIONS, LIVE, tile, wait_for
-from coded_camera import CODED_CAMERA, watch
+from coded_camera import CODED_CAMERA, Shown, watch
 from hub_server import Hub
 from jupyterlab_driver import Notebook
 
 Open = Callable[["str | Sequence[str]", str], Notebook]
 
-ROOM, PUBLISHER, VIEWER = 0, 1, 2
+ROOM, PUBLISHER, VIEWER, TRANSPORTS = 0, 1, 2, 3
 SLOW_BPS, SLOW_DELAY_S = 500_000, 0.1
 ADAPTED = 60  # pictures in a row that are less than a second old
 ADAPTING = 120.0  # s to wait at most for them, or for the whole picture afterwards
 
-CELLS = ("import rtclab; room = rtclab.Room()", "room.publisher('you')", "room.viewer()")
+# what the quickstart reaches where only HTTP passes, on a machine that has time for it
+FIRST_FRAME_S, FPS, LATENCY_S, SKEW_S = 5.0, 20.0, 0.3, 0.08
+WINDOW_S = 4.0
+WINDOWS = 10  # attempts at it
+IDLE = 1.5  # processes that wait for each processor: with more of them, figures are the machine's
+
+log = logging.getLogger("hub")
+
+CELLS = (
+    "import rtclab; room = rtclab.Room()",
+    "room.publisher('you')",
+    "room.viewer()",
+    "print(*{one.transport for one in room.participants})",
+)
 BUSY = (
     "import rtclab; room = rtclab.Room(); alice = room.join('alice')\n"
     "alice.publish(rtclab.TestPattern(320, 180, fps=15))",
@@ -36,8 +52,35 @@ def start(notebook: Notebook) -> Locator:
     publisher.get_by_role("button", name="Start", exact=True).click()
     own = tile(notebook, VIEWER, "you").locator("video")
     expect(own).to_be_visible(timeout=LIVE)
-    moves(own, 5)
+    moves(own, 1)
     return own
+
+
+def skew_s(seen: Shown) -> float:
+    """How far sound and picture are apart, in the middle."""
+    return statistics.median(map(abs, seen.skew_s)) if len(seen.skew_s) > 1 else float("inf")
+
+
+def measure(video: Locator, first_frame_s: float) -> None:
+    """Watch until all is as it should be, as far as the machine has time for it."""
+    for _ in range(WINDOWS):
+        seen = watch(video, WINDOW_S)
+        load = os.getloadavg()[0] / (os.cpu_count() or 1)
+        log.warning(
+            "first frame %.1f s, %dx%d, %.1f fps, latency p50 %.0f and p95 %.0f ms, sound %.0f ms; load %.1f",
+            first_frame_s,
+            *seen.size,
+            seen.fps,
+            1000 * seen.percentile(50),
+            1000 * seen.percentile(95),
+            1000 * skew_s(seen),
+            load,
+        )
+        smooth = seen.size == (640, 480) and seen.fps >= FPS
+        in_time = seen.percentile(95) <= LATENCY_S and skew_s(seen) <= SKEW_S
+        if smooth and in_time and first_frame_s <= FIRST_FRAME_S:
+            return
+    assert load > IDLE, "see the log"
 
 
 def moves(video: Locator, frames: int) -> None:
@@ -82,16 +125,18 @@ def test_the_quickstart_works_without_udp_and_on_a_slow_line(hub: Hub, hub_page:
     notebook = hub_page("00_quickstart.ipynb", CODED_CAMERA)
     for cell in (ROOM, PUBLISHER, VIEWER):
         notebook.run(cell)
+    begun = time.monotonic()
     own = start(notebook)
-    rich(notebook.page)
+    took = time.monotonic() - begun
     for cell in (PUBLISHER, VIEWER):
         expect(notebook.outputs(cell)).to_contain_text("Signaling: Jupyter server")
-        expect(notebook.outputs(cell)).to_contain_text("WebSocket")
-        expect(notebook.outputs(cell)).to_contain_text("UDP did not get through")
-    until(notebook.page, lambda: watch(own, 1).size == (640, 480), "the whole picture does not come")
-    moves(own, 20)
-    numbers = watch(own, 1).numbers
+        expect(notebook.outputs(cell)).to_contain_text("Media: WebSocket, because UDP did not get through")
+    measure(own, took)
+    numbers = watch(own, 3).numbers
+    assert len(numbers) >= 10
     assert all(later >= earlier for earlier, later in pairwise(numbers))
+    rich(notebook.page)
+    until(notebook.page, lambda: watch(own, 1).size == (640, 480), "it stays small", ADAPTING)
 
     hub.line.shape(SLOW_BPS, SLOW_DELAY_S)
     until(notebook.page, lambda: 0 < watch(own, 1).size[1] < 480, "the picture does not become smaller")
@@ -111,9 +156,11 @@ def test_where_udp_passes_webrtc_is_used(hub: Hub, hub_page: Open) -> None:
     own = start(notebook)
     more = "reports.some((one) => one.kind === 'video' && one.framesDecoded > 20)"
     wait_for(notebook.page, "inbound-rtp", more)
-    assert watch(own, 1).numbers
+    until(notebook.page, lambda: len(watch(own, 1).numbers) >= 10, "no numbers are seen")
     for cell in (PUBLISHER, VIEWER):
-        expect(notebook.outputs(cell)).not_to_contain_text("WebSocket:")
+        expect(notebook.outputs(cell)).to_contain_text("Signaling: Jupyter server")
+        expect(notebook.outputs(cell)).not_to_contain_text("Media:", timeout=LIVE)
+    assert notebook.run(TRANSPORTS) == "webrtc", "of both"
 
 
 @pytest.mark.timeout(240)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from playwright.sync_api import Browser, expect
 
 from browser_tools import LIVE, grab
-from hub_server import Hub
+from hub_server import USER, Hub
 from jupyterlab_driver import Notebook
 
 CELLS = (
@@ -16,6 +16,7 @@ CELLS = (
     "share = room.share(); share",
     "print(share.url)",
     "print([one.carrier for one in room.participants if one.name in share.people]); share.revoke()",
+    "import os; print(os.environ['JUPYTERHUB_API_TOKEN'])",
 )
 
 
@@ -43,4 +44,15 @@ def test_a_link_leads_past_the_login_until_it_is_revoked(
     reply = page.goto(f"{hub.server.url}rtclab/rooms")
     assert reply is not None
     assert reply.status == 403, "all else asks for a login"
+    page.goto(url)
+    expect(page.locator("[data-rtclab=viewer]")).to_contain_text("This link was revoked", timeout=LIVE)
     context.close()
+
+    # nothing of this stands in a log: of the hub, its proxy and the user's server
+    secrets = [url.partition("#token=")[2], notebook.run(3), hub.server.token]
+    assert all(len(secret) >= 32 for secret in secrets)
+    log = hub.log
+    for said in (f"/user/{USER}/rtclab/share/", "jupyterhub.proxy", "configproxy", "jupyterhub.singleuser"):
+        assert said.lower() in log.lower(), said
+    for secret in secrets:
+        assert secret not in log
