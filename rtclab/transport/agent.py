@@ -116,6 +116,7 @@ class Agent(aioice.Connection):
         self._sources: set[tuple[str, int]] = set()
         self._adding: set[asyncio.Task[None]] = set()
         self._known = 0
+        self._asked: dict[stock.CandidatePair, stun.Message] = {}  # the last check on each pair
 
     # what it offers
 
@@ -290,7 +291,30 @@ class Agent(aioice.Connection):
         if addr in self._sources or len(self._sources) < MAX_REMOTE:
             self._sources.add(addr)
             self.last_check = asyncio.get_running_loop().time()
+            for pair in self._check_list:
+                if pair.protocol is protocol and pair.remote_addr == addr:
+                    self._ask_again(pair)
             super().check_incoming(message, addr, protocol)
+
+    def build_request(self, pair: stock.CandidatePair, nominate: bool) -> stun.Message:
+        """The check that is about to be sent on a pair."""
+        request = self._asked[pair] = super().build_request(pair, nominate)
+        return request
+
+    def _ask_again(self, pair: stock.CandidatePair) -> None:
+        """The check that a client's own triggers, where one is in progress (RFC 8445, section 7.3.1.4).
+
+        The first ones are lost while the client's relay does not know this side, and aioice's next would come
+        after up to 16 s; and it never repeats one that it has cancelled because another pair was nominated.
+        """
+        if pair.state is not stock.CandidatePair.State.IN_PROGRESS:
+            return
+        request = self._asked[pair]
+        if request.transaction_id in pair.protocol.transactions:
+            pair.protocol.send_stun(request, pair.remote_addr)
+        elif pair.task is not None and pair.task.done():
+            pair.task = None
+            self.check_state(pair, stock.CandidatePair.State.WAITING)
 
     def take(self, data: bytes, source: tuple[str, int]) -> None:
         """Hand on a datagram that is no STUN."""
@@ -380,7 +404,7 @@ async def _mapped(host: _Protocol, server: tuple[str, int]) -> tuple[str, int]:
 def _check_seam() -> None:
     """Refuse an aioice whose insides have changed."""
     known = set(stock.Connection.__init__.__code__.co_names)
-    wanted = {"_local_candidates", "_protocols", "_nominated", "_early_checks_done"}
+    wanted = {"_local_candidates", "_protocols", "_nominated", "_check_list", "_early_checks_done"}
     if (
         not wanted <= known
         or not hasattr(stock, "relayed_candidate")
