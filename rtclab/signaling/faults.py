@@ -3,6 +3,7 @@
     faults = Faults(room.connect, delay_s=0.1, loss=0.05)     # is a `Connect`, as `room.connect` is
     faults.lose("answer")                                     # the next answer does not arrive
     faults.hold_up("tracks", 0.5)                             # the next list is overtaken by what follows
+    faults.gather("offer", 2)                                 # the next two set out at the same moment
 
 A carrier such as a WebSocket keeps the order and loses nothing while it lives; a datagram does neither. So
 messages overtake each other only with `reorder`, or when they are held up by name.
@@ -88,6 +89,7 @@ class Faults:
         self._random = random.Random(seed)
         self._to_lose: Counter[str] = Counter()
         self._to_hold_up: dict[str, float] = {}
+        self._to_gather: dict[str, tuple[int, list[Callable[[], None]]]] = {}
 
     def __call__(self, carrier: Carrier, *rest: Any) -> Endpoint:
         """Take in a client, as the room's own `Connect` does; on the engine's thread."""
@@ -103,6 +105,26 @@ class Faults:
         """Let the next message of this type take so much longer, and what follows it overtake it."""
         self._to_hold_up[kind] = seconds
 
+    def gather(self, kind: str, count: int) -> None:
+        """Keep the next `count` messages of this type, whoever sends them, until the last of them has come.
+
+        What follows one of them overtakes it.
+        """
+        self._to_gather[kind] = count, []
+
+    def keeps(self, message: object, set_out: Callable[[], None]) -> bool:
+        """Whether a message is kept; `set_out` is called once those that it waits for have come."""
+        kind = _kind(message)
+        if kind not in self._to_gather:
+            return False
+        count, kept = self._to_gather[kind]
+        kept.append(set_out)
+        if len(kept) == count:
+            del self._to_gather[kind]
+            for each in kept:
+                each()
+        return True
+
     def arrival(
         self, direction: Direction, message: object, now: float, last: float
     ) -> tuple[float | None, float]:
@@ -113,7 +135,7 @@ class Faults:
         last : float
             When the latest of those before it arrives that must not be overtaken, in the same direction.
         """
-        kind = str(message.get("type", "?")) if isinstance(message, dict) else "?"
+        kind = _kind(message)
         arrives: float | None = now + self.delay_s + self.jitter_s * self._random.random()
         lost = self._random.random() < self.loss
         if self._to_lose[kind] > 0:
@@ -127,6 +149,10 @@ class Faults:
             arrives = last = max(arrives, last)
         self.passages.append(Passage(direction, kind, now, arrives))
         return arrives, last
+
+
+def _kind(message: object) -> str:
+    return str(message.get("type", "?")) if isinstance(message, dict) else "?"
 
 
 class _Line:
@@ -190,6 +216,8 @@ class _Queue:
 
     def put(self, message: Any) -> None:
         """Let a message set out."""
+        if self._faults.keeps(message, lambda: self.put(message)):
+            return
         now = asyncio.get_running_loop().time()
         arrives, self._last = self._faults.arrival(self._direction, message, now, self._last)
         if arrives is not None and self._ending is None:

@@ -145,3 +145,23 @@ def test_what_was_on_its_way_is_gone_with_the_carrier() -> None:
 
     ends = asyncio.run(run())
     assert (ends.to_room, ends.to_client, ends.gone) == ([], [], ["cut"])
+
+
+def test_messages_of_one_type_wait_for_each_other() -> None:
+    async def run() -> Ends:
+        ends = Ends()
+        faults = Faults(ends.connect)
+        faults.gather("offer", 2)
+        one, other = faults(ends), faults(ends)
+        one.receive(message("offer"))
+        one.receive(message("ping"))
+        while not ends.to_room:  # noqa: ASYNC110 - turns of the loop are what is waited for
+            await asyncio.sleep(0)
+        assert ends.to_room == [message("ping")], "only the offer is kept"
+        for kind in ("offer", "offer"):  # the third one is kept no more
+            other.receive(message(kind))
+        await asyncio.wait_for(ends.all_four.wait(), 5)
+        return ends
+
+    ends = asyncio.run(run())
+    assert ends.to_room[1:] == [message("offer")] * 3
