@@ -21,7 +21,7 @@ def test_twenty_joins_at_once_cost_at_most_two_keyframe_requests() -> None:
             pass
         line = Faults(room.connect)
         line.gather("offer", VIEWERS)
-        before = _requests(room)
+        before = _begun(room)
         peers = [rtclab.Peer(get_engine(), line, f"viewer-{index}").join() for index in range(VIEWERS)]
         with ThreadPoolExecutor(VIEWERS) as pool:
             tracks = list(pool.map(lambda peer: peer.watch("alice"), peers))
@@ -33,7 +33,7 @@ def test_twenty_joins_at_once_cost_at_most_two_keyframe_requests() -> None:
             if member.transport is not None and member.name.startswith("viewer")
         ]
         # who is kept from connecting for longer needs the next keyframe
-        assert _requests(room) - before <= 2 + (max(connected) - min(connected)) // REPLAY_S
+        assert _begun(room) - before <= 2 + (max(connected) - min(connected)) // REPLAY_S
 
 
 def test_a_viewer_that_joins_soon_after_a_keyframe_needs_no_request() -> None:
@@ -43,6 +43,13 @@ def test_a_viewer_that_joins_soon_after_a_keyframe_needs_no_request() -> None:
         before = _requests(room)
         frame_number(room.join("carol").watch("alice"))
         assert _requests(room) == before
+
+
+def _begun(room: rtclab.Room) -> int:
+    """Requests so far without those that are repeated because a busy publisher takes its time."""
+    ((_, producer),) = room._router.producers()
+    requests = producer.streams[0].keyframes
+    return requests.asked - requests.merged
 
 
 def _requests(room: rtclab.Room) -> int:
