@@ -18,8 +18,10 @@ from rtclab.forwarding.client import Client
 from rtclab.forwarding.consumer import Consumer
 from rtclab.signaling.member import Member
 from rtclab.transport.transport import Transport
+from waiting import until
 
-CYCLES = 200
+WARM_UP, CYCLES = 60, 200
+MAX_GROWTH_MB = 16  # the trace of 200 joins and what the allocator keeps
 
 
 def _resident_mb() -> float:
@@ -28,8 +30,6 @@ def _resident_mb() -> float:
 
 
 async def _tasks() -> int:
-    for _ in range(20):  # what was cancelled needs turns of the loop to end
-        await asyncio.sleep(0.01)
     return len(asyncio.all_tasks())
 
 
@@ -47,6 +47,16 @@ def _kept() -> dict[str, int]:
     }
 
 
+def _settled() -> dict[str, int]:
+    """The least of some looks, since what has just ended may take a moment."""
+    looks = [_kept() for _ in range(5)]
+    return {what: min(look[what] for look in looks) for what in looks[0]}
+
+
+def _comes_back_to(before: dict[str, int]) -> None:
+    until(lambda: all(now <= before[what] + 1 for what, now in _kept().items()), lambda: (before, _kept()))
+
+
 @pytest.mark.timeout(240)
 def test_join_and_leave_leaves_nothing_behind() -> None:
     with rtclab.Room() as room:
@@ -56,16 +66,16 @@ def test_join_and_leave_leaves_nothing_behind() -> None:
             with room.join(f"viewer-{number}") as viewer:
                 viewer.watch("alice").next_frame(10)
 
-        for number in range(20):  # caches and thread pools fill
+        for number in range(WARM_UP):  # caches and thread pools fill
             cycle(number)
-        before = _kept()
+        before = _settled()
         memory = _resident_mb()
         for number in range(CYCLES):
             cycle(number)
-        after = _kept()
-        for what, was in before.items():
-            assert after[what] <= was + 1, what
-        assert _resident_mb() - memory < 16  # the trace of 200 joins and what the allocator keeps
+        _comes_back_to(before)
+        until(
+            lambda: _resident_mb() - memory < MAX_GROWTH_MB, lambda: f"{_resident_mb() - memory:.0f} MB more"
+        )
         assert [participant.name for participant in room.participants] == ["alice"]
 
 
@@ -75,8 +85,7 @@ def test_rooms_come_and_go() -> None:
             room.join("alice").publish(rtclab.TestPattern(160, 90, fps=10, sound=False))
 
     cycle()
-    before = _kept()
+    before = _settled()
     for _ in range(10):
         cycle()
-    for what, now in _kept().items():
-        assert now <= before[what] + 1, what
+    _comes_back_to(before)
