@@ -48,6 +48,8 @@ CHROMIUM_FLAGS = [
 # Groups of tests that share a process, and so never disturb each other; the longest come first.
 BROWSER, NOTEBOOKS, JUPYTER = "browser", "notebooks", "jupyter"
 
+NOTEBOOK_S = 600
+
 PLAYWRIGHT_LOOP = pytest.StashKey[asyncio.AbstractEventLoop]()
 
 log = logging.getLogger("page")
@@ -81,10 +83,13 @@ def group_of(path: Path) -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the longest groups first."""
+    """Put the longest groups first; let a notebook take longer than a test."""
     groups = dict.fromkeys((BROWSER, NOTEBOOKS, *(group_of(item.path) for item in items)))
     places = {group: place for place, group in enumerate(groups)}
     items.sort(key=lambda item: places[group_of(item.path)])
+    for item in items:
+        if group_of(item.path) == NOTEBOOKS:  # which has a limit for each of its cells
+            item.add_marker(pytest.mark.timeout(NOTEBOOK_S))
 
 
 def _mark_loop(item: pytest.Item) -> None:
