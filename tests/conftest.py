@@ -19,9 +19,10 @@ from typing import Any
 
 import hypothesis
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Error, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Error, Page, expect, sync_playwright
 from xdist.scheduler import LoadScopeScheduling
 
+from browser_tools import LIVE
 from http_tools import answering
 from jupyterlab_driver import LabServer, Notebook, start_lab, stop_lab
 from rtclab import apt
@@ -31,6 +32,8 @@ from rtclab.chromium import ensure_chromium
 # how long an example takes says more about the machine than about the code
 hypothesis.settings.register_profile("rtclab", deadline=None)
 hypothesis.settings.load_profile("rtclab")
+
+expect.set_options(timeout=LIVE)  # as Playwright has it, a page has five seconds for everything
 
 CHROMIUM_FLAGS = [
     "--no-sandbox",

@@ -17,6 +17,7 @@ from rtclab.forwarding.mcu import Mcu
 from rtclab.measure import FrameCode, read_frame_code
 from rtclab.mixing.layouts import Rect
 from rtclab.mixing.pictures import Place
+from waiting import until
 
 SIZE = (640, 360)
 Picture = NDArray[np.uint8]
@@ -194,10 +195,7 @@ def test_a_picture_is_sent_to_the_room_only_while_the_mix_is_watched(room: rtcla
         return track.reason
 
     def wait_for(reason: str | None) -> None:
-        deadline = time.monotonic() + 20
-        while told() != reason:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        until(lambda: told() == reason, told)
 
     wait_for("not_watched")
     viewer = room.join("viewer")
@@ -235,10 +233,7 @@ def test_a_room_becomes_a_mixer_and_an_sfu_again(room: rtclab.Room) -> None:
     mixers = [one for one in threading.enumerate() if one.name in ("rtclab-pictures", "rtclab-sound")]
     assert len(mixers) <= 4  # those of the last one may be about to end
     room.close()
-    deadline = time.monotonic() + 20
-    while any(one.is_alive() for one in mixers):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: not any(one.is_alive() for one in mixers), "a mixer goes on")
 
 
 def test_who_is_not_in_the_mix_cannot_be_watched_there(room: rtclab.Room) -> None:
