@@ -21,6 +21,7 @@ from rtclab.transport.transport import Transport
 from waiting import until
 
 WARM_UP, CYCLES = 60, 200
+LOOK_S = 90  # a look at all objects of a whole run of tests takes a while
 MAX_GROWTH_MB = 16  # the trace of 200 joins and what the allocator keeps
 
 
@@ -54,7 +55,11 @@ def _settled() -> dict[str, int]:
 
 
 def _comes_back_to(before: dict[str, int]) -> None:
-    until(lambda: all(now <= before[what] + 1 for what, now in _kept().items()), lambda: (before, _kept()))
+    until(
+        lambda: all(now <= before[what] + 1 for what, now in _kept().items()),
+        lambda: (before, _kept()),
+        LOOK_S,
+    )
 
 
 @pytest.mark.timeout(240)

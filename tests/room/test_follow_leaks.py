@@ -24,6 +24,7 @@ from rtclab.transport.transport import Transport
 from waiting import until
 
 SWITCHES = 50
+LOOK_S = 90  # a look at all objects of a whole run of tests takes a while
 KINDS = (Transport, Client, Consumer, Producer, RTCPeerConnection, RemoteTrack, Link, Outlet, Spread)
 
 
@@ -65,7 +66,7 @@ def test_fifty_live_switches_leave_nothing_behind() -> None:
         for name in (*names, "sfu"):  # caches and thread pools fill
             room.architecture = name
             flow()
-        until(lambda: kept()["Link"] <= idle, lambda: (idle, kept()))
+        until(lambda: kept()["Link"] <= idle, lambda: (idle, kept()), LOOK_S)
         before = kept()
         for _ in range(SWITCHES):
             room.architecture = generator.choice([name for name in names if name != room.architecture])
@@ -75,6 +76,10 @@ def test_fifty_live_switches_leave_nothing_behind() -> None:
                 time.sleep(generator.random() * 0.2)  # the next one comes before this one is through
         room.architecture = "sfu"
         flow()
-        until(lambda: all(now <= before[what] + 1 for what, now in kept().items()), lambda: (before, kept()))
+        until(
+            lambda: all(now <= before[what] + 1 for what, now in kept().items()),
+            lambda: (before, kept()),
+            LOOK_S,
+        )
         assert not any(track.ended for track in tracks)
         assert len(room.participants) == 3
