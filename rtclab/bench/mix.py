@@ -7,21 +7,20 @@ whose process has a core of its own; encoders and decoders of the people are in 
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from .processes import Worker, cores
+from .party import ANSWER_S, party
+from .processes import Worker
 from .progress import Progress
 from .rig import medians
 from .table import Column, table
 
 PEOPLE, SIZE = 4, (640, 360)
 SETTLE_S = 2.0
-_ANSWER_S = 150.0
 
 COLUMNS = (
     Column("architecture", "architecture"),
@@ -45,18 +44,12 @@ def mix(fps: int, seconds: float, rounds: int, progress: Progress) -> list[dict[
         ``later_ms`` by how much the median latency is above the SFU's of the same round.
     """
     found: dict[str, list[dict[str, Any]]] = {"sfu": [], "mcu": []}
-    with contextlib.ExitStack() as stack:
-        server_core, load_core = cores()
-        server = stack.enter_context(Worker("room_server", server_core))
-        people = stack.enter_context(Worker("people", load_core))
-        progress.say(f"{PEOPLE} people join")
-        port = server.ask("open")["port"]
-        people.ask("open", _ANSWER_S, port=port, people=PEOPLE, size=SIZE, fps=fps)
+    with party(PEOPLE, SIZE, fps, progress) as (server, people):
         for number in range(rounds):
             for architecture, several in found.items():
                 progress.say(f"{architecture}, round {number + 1} of {rounds}")
                 server.ask("architecture", name=architecture)
-                people.ask("flow", _ANSWER_S, architecture=architecture)
+                people.ask("flow", ANSWER_S, architecture=architecture)
                 time.sleep(SETTLE_S)
                 several.append({"architecture": architecture, **_measure(server, people, seconds)})
     for sfu, mcu in zip(found["sfu"], found["mcu"], strict=True):
@@ -66,7 +59,7 @@ def mix(fps: int, seconds: float, rounds: int, progress: Progress) -> list[dict[
 
 def _measure(server: Worker, people: Worker, seconds: float) -> dict[str, Any]:
     begin, cpu, load_cpu = time.monotonic(), server.cpu_s(), people.cpu_s()
-    told = people.ask("measure", seconds + _ANSWER_S, seconds=seconds)
+    told = people.ask("measure", seconds + ANSWER_S, seconds=seconds)
     passed = time.monotonic() - begin
     p50, p95 = (float(value) for value in np.percentile(told["latencies_s"], [50, 95]))
     return {

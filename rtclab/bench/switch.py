@@ -8,13 +8,13 @@ decoded picture, the offer and answer included.
 
 from __future__ import annotations
 
-import contextlib
 import statistics
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-from .processes import Worker, cores
+from .party import ANSWER_S, party
+from .processes import Worker
 from .progress import Progress
 from .table import Column, table
 
@@ -24,7 +24,6 @@ TOUR = (
     *("mesh", "relay", "mesh", "sfu", "mesh", "mcu", "relay"),
     *("sfu", "relay", "mcu", "sfu", "mcu", "mesh"),
 )
-_ANSWER_S = 150.0
 
 COLUMNS = (
     Column("switch", "switch"),
@@ -44,20 +43,14 @@ def switch(rounds: int, progress: Progress) -> list[dict[str, Any]]:
     """
     found: dict[str, list[float]] = {}
     resumed: list[float] = []
-    with contextlib.ExitStack() as stack:
-        server_core, load_core = cores()
-        server = stack.enter_context(Worker("room_server", server_core))
-        people = stack.enter_context(Worker("people", load_core))
-        progress.say(f"{PEOPLE} people join")
-        port = server.ask("open")["port"]
-        people.ask("open", _ANSWER_S, port=port, people=PEOPLE, size=SIZE, fps=FPS)
+    with party(PEOPLE, SIZE, FPS, progress) as (server, people):
         for number in range(rounds):
             progress.say(f"round {number + 1} of {rounds}")
             _go(server, people, TOUR[0])
             for one, other in pairwise(TOUR):
                 found.setdefault(f"{one} to {other}", []).append(_go(server, people, other))
             _go(server, people, "relay")
-            resumed.append(people.ask("resume", _ANSWER_S)["resumed_s"])
+            resumed.append(people.ask("resume", ANSWER_S)["resumed_s"])
     found["asked again in relay"] = resumed
     return [
         {
@@ -74,7 +67,7 @@ def _go(server: Worker, people: Worker, architecture: str) -> float:
     """Switch, and return the gap in seconds."""
     people.begin("gap", architecture=architecture)
     server.ask("architecture", name=architecture)
-    gap_s: float = people.result(_ANSWER_S)["gap_s"]
+    gap_s: float = people.result(ANSWER_S)["gap_s"]
     return gap_s
 
 
