@@ -1,13 +1,13 @@
 """Every seam into aiortc and aioice that headless peers need, in one place.
 
-A headless peer is a stock `RTCPeerConnection`. It needs help in seven things, all of them private to aiortc
+A headless peer is a stock `RTCPeerConnection`. It needs help in eight things, all of them private to aiortc
 1.16 and aioice 0.13: candidates on the loopback interface (aioice leaves it out), routes for
 retransmissions when several m-lines share a payload type (aiortc routes RTX only when there is one), a
 keyframe after the source of a sender has changed, a receiver that forgets the half frame of its previous
-track and takes what comes before the answer that lets the next one in, bytes counted for each m-line, what
-became of a TURN server that gave no candidate (aioice keeps it for itself), and what perfect negotiation
-takes (W3C webrtc-pc section 10.7; aiortc has no rollback, and lends an m-line of
-ours that is not negotiated yet to the first remote one of its kind).
+track and takes what comes before the answer that lets the next one in, pictures that go on after a loss
+(`rtclab.peers.picture_buffer`), bytes counted for each m-line, what became of a TURN server that gave no
+candidate (aioice keeps it for itself), and what perfect negotiation takes (W3C webrtc-pc section 10.7; aiortc
+has no rollback, and lends an m-line of ours that is not negotiated yet to the first remote one of its kind).
 """
 
 from __future__ import annotations
@@ -41,13 +41,15 @@ from aiortc.sdp import candidate_from_sdp
 from ..errors import IceServerError, NegotiationError
 from ..rtp.packet import MalformedRtp, is_rtcp, parse_rtp
 from ..transport.servers import Policy, each
-from ..transport.turn import problem
+from ..transport.turn import allocated, problem
 from .draining import drain_sockets
+from .picture_buffer import PictureBuffer
 
 UDP_IP_BYTES = 28
 MOST_SSRCS = 256
 LOOPBACK_V4, LOOPBACK_V6 = "127.0.0.1", "::1"
 
+_CODECS = "_RTCRtpReceiver__codecs"
 _JITTER_BUFFER = "_RTCRtpReceiver__jitter_buffer"
 _NACK_GENERATOR = "_RTCRtpReceiver__nack_generator"
 _PENDING_OFFER = "_RTCPeerConnection__pendingLocalDescription"
@@ -100,7 +102,7 @@ def _with_reasons(original: Callable[..., Any]) -> Callable[..., Any]:
         if failures is not None:
             failures[server] = None
         try:
-            found = await original(**arguments)
+            found = await allocated(lambda: original(**arguments))
         except Exception as error:
             if failures is not None:
                 failures[server] = error
@@ -311,15 +313,15 @@ def send_keyframe(sender: RTCRtpSender) -> None:
     sender._send_keyframe()
 
 
-def forget_stream(transceiver: RTCRtpTransceiver) -> None:
-    """Drop what a receiver holds of its last track: it would be decoded as the first frame of the next."""
+def begin_stream(transceiver: RTCRtpTransceiver) -> None:
+    """Prepare a receiver for a track: what it holds of its last one would be decoded as the first frame."""
     receiver = transceiver.receiver
     receiver._enabled = True  # what comes before the answer is the keyframe that all else needs
-    video = transceiver.kind == "video"
-    buffer = receivers.JitterBuffer(512, is_video=True) if video else receivers.JitterBuffer(16, prefetch=4)
-    setattr(receiver, _JITTER_BUFFER, buffer)
-    if video:
+    if transceiver.kind == "video":
+        setattr(receiver, _JITTER_BUFFER, PictureBuffer(getattr(receiver, _CODECS)))
         setattr(receiver, _NACK_GENERATOR, receivers.NackGenerator())
+    else:
+        setattr(receiver, _JITTER_BUFFER, receivers.JitterBuffer(16, prefetch=4))
 
 
 class Count:
@@ -396,7 +398,9 @@ def missing_seams() -> list[str]:
         (aioice.ice, "relayed_candidate"),
         (RTCRtpSender, "_send_keyframe"),
         (RTCRtpReceiver, "_handle_rtp_packet"),
-        (receivers, "JitterBuffer"),
+        (receivers.JitterBuffer(16), "_origin"),
+        (receivers.JitterBuffer(16), "_packets"),
+        (receivers.JitterBuffer(16), "_remove_frame"),
         (receivers, "NackGenerator"),
         (RtpRouter(), "ssrc_table"),
         (RTCDtlsTransport, "_send_rtp"),

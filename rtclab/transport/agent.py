@@ -30,7 +30,7 @@ from ..rtp.drops import Drop, Drops
 from .dtls import MIN_RECORD
 from .ice import DISCONNECTED_AFTER, EXPIRED_AFTER, Credentials, new_credentials
 from .servers import Policy, Server
-from .turn import GATHER_S, problem
+from .turn import GATHER_S, allocated, problem
 
 logger = logging.getLogger(__name__)
 
@@ -230,15 +230,17 @@ class Agent(aioice.Connection):
         return []
 
     async def _allocate(self, server: Server) -> _Protocol:
-        _, made = await stock.relayed_candidate(
-            component=1,
-            hide_related_address=self._only_relays,
-            protocol_factory=lambda: _Protocol(self),
-            turn_server=(server.host, server.port),
-            turn_username=server.username,
-            turn_password=server.credential,
-            turn_ssl=server.scheme == "turns",
-            turn_transport=server.transport,
+        _, made = await allocated(
+            lambda: stock.relayed_candidate(
+                component=1,
+                hide_related_address=self._only_relays,
+                protocol_factory=lambda: _Protocol(self),
+                turn_server=(server.host, server.port),
+                turn_username=server.username,
+                turn_password=server.credential,
+                turn_ssl=server.scheme == "turns",
+                turn_transport=server.transport,
+            )
         )
         assert isinstance(made, _Protocol)
         made.inner = getattr(made.transport, _INNER)

@@ -143,7 +143,7 @@ class Member:
 
     def add(self, transceiver: Any, entry: dict[str, Any]) -> str:
         track = f"{self.id}-{transceiver.mid}"
-        rtc.forget_stream(transceiver)
+        rtc.begin_stream(transceiver)
         participant = {"id": self.id, "name": self.name}
         described = {
             "id": track,

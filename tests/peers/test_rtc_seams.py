@@ -20,7 +20,7 @@ def test_own_offers_have_loopback_candidates_and_nobody_elses():
         connection.addTransceiver("video", "recvonly")
         sdp = await rtc.make_offer(connection)
         transceiver = connection.getTransceivers()[0]
-        for name in (rtc._JITTER_BUFFER, rtc._NACK_GENERATOR):
+        for name in (rtc._CODECS, rtc._JITTER_BUFFER, rtc._NACK_GENERATOR):
             assert hasattr(transceiver.receiver, name)
         for name in (rtc._REMOTE_ICE, rtc._PENDING_OFFER):
             assert hasattr(connection, name)
@@ -34,7 +34,7 @@ def test_own_offers_have_loopback_candidates_and_nobody_elses():
         ):
             assert hasattr(owner, name)
         old = getattr(transceiver.receiver, rtc._JITTER_BUFFER)
-        rtc.forget_stream(transceiver)
+        rtc.begin_stream(transceiver)
         new = getattr(transceiver.receiver, rtc._JITTER_BUFFER)
         assert new is not old
         assert new.capacity == old.capacity

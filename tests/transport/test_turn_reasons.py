@@ -1,4 +1,4 @@
-"""Why a TURN server gave no relay, in words."""
+"""Why a TURN server gave no relay, in words; and whose port was another client's before tries another."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import ssl
 import pytest
 from aioice import stun
 
-from rtclab.transport.turn import problem, why
+from rtclab.transport.turn import PORTS, allocated, problem, why
 
 
 def refusal(code: int, text: str) -> stun.TransactionFailed:
@@ -38,3 +38,24 @@ def refusal(code: int, text: str) -> stun.TransactionFailed:
 def test_each_failure_has_its_words(error: BaseException | None, says: str) -> None:
     assert why(error).startswith(says)
     assert problem("turn:a", error).startswith(f"turn:a gave no relay: {says}")
+
+
+@pytest.mark.parametrize(
+    ("code", "refusals", "tries"), [(437, 1, 2), (437, 2, 3), (437, 9, PORTS), (401, 9, 1)]
+)
+def test_another_port_is_tried_for_a_mismatch_only(code: int, refusals: int, tries: int) -> None:
+    calls = 0
+
+    async def allocate() -> str:
+        nonlocal calls
+        calls += 1
+        if calls <= refusals:
+            raise refusal(code, "Mismatch")
+        return "relay"
+
+    if refusals < tries:
+        assert asyncio.run(allocated(allocate)) == "relay"
+    else:
+        with pytest.raises(stun.TransactionFailed):
+            asyncio.run(allocated(allocate))
+    assert calls == tries
