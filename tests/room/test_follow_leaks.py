@@ -2,53 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
-import gc
-import os
 import random
-import threading
 import time
 
 import pytest
-from aiortc import RTCPeerConnection
 
 import rtclab
-from rtclab import RemoteTrack
-from rtclab.engine import get_engine
-from rtclab.forwarding.client import Client
-from rtclab.forwarding.consumer import Consumer
-from rtclab.forwarding.producer import Producer
-from rtclab.peers.link import Link
-from rtclab.peers.outlets import Outlet, Spread
-from rtclab.transport.transport import Transport
+from leftovers import comes_back_to, forget, kept
 from waiting import until
 
 SWITCHES = 50
-LOOK_S = 90  # a look at all objects of a whole run of tests takes a while
-KINDS = (Transport, Client, Consumer, Producer, RTCPeerConnection, RemoteTrack, Link, Outlet, Spread)
-
-
-async def _tasks() -> int:
-    return len(asyncio.all_tasks())
-
-
-def kept() -> dict[str, int]:
-    """How many there are now of everything that could be left behind."""
-    gc.collect()
-    objects = gc.get_objects()
-    return {
-        "threads": threading.active_count(),
-        "files": len(os.listdir("/proc/self/fd")),
-        "tasks": get_engine().run(_tasks()),
-        **{kind.__name__: sum(isinstance(thing, kind) for thing in objects) for kind in KINDS},
-    }
 
 
 @pytest.mark.timeout(300)
 def test_fifty_live_switches_leave_nothing_behind() -> None:
+    forget()
     names = ["mesh", "relay", "sfu", "mcu"]
     generator = random.Random(4)
-    idle = kept()["Link"]  # of rooms that have just closed
     with rtclab.Room(size=(320, 180), fps=10) as room:
         peers = [room.join(name) for name in ("ann", "ben", "cat")]
         for peer in peers:
@@ -66,7 +36,7 @@ def test_fifty_live_switches_leave_nothing_behind() -> None:
         for name in (*names, "sfu"):  # caches and thread pools fill
             room.architecture = name
             flow()
-        until(lambda: kept()["Link"] <= idle, lambda: (idle, kept()), LOOK_S)
+        until(lambda: not kept()["Link"], kept)
         before = kept()
         for _ in range(SWITCHES):
             room.architecture = generator.choice([name for name in names if name != room.architecture])
@@ -76,10 +46,6 @@ def test_fifty_live_switches_leave_nothing_behind() -> None:
                 time.sleep(generator.random() * 0.2)  # the next one comes before this one is through
         room.architecture = "sfu"
         flow()
-        until(
-            lambda: all(now <= before[what] + 1 for what, now in kept().items()),
-            lambda: (before, kept()),
-            LOOK_S,
-        )
+        comes_back_to(before)
         assert not any(track.ended for track in tracks)
         assert len(room.participants) == 3
