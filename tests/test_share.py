@@ -262,7 +262,7 @@ def test_in_a_mesh_a_viewer_sends_nothing_to_others_either(room: rtclab.Room) ->
     assert refusals(description=watching) == []
 
 
-@pytest.mark.parametrize("origin", ["https://example.com", "null", "http://127.0.0.1:1"])
+@pytest.mark.parametrize("origin", ["https://example.com", "null", "http://127.0.0.1:1", "http://["])
 def test_a_page_of_another_origin_is_not_let_in(room: rtclab.Room, origin: str) -> None:
     share = room.share("participant", listen=HERE)
     with pytest.raises(HTTPClientError) as refused:

@@ -13,11 +13,13 @@ import asyncio
 import itertools
 import secrets
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any, Final
 
 from ..errors import NegotiationError, SignalingError
 from . import sdpfrag
 from .carrier import Connect, Endpoint
+from .codecs import decodes
 from .description import MediaDescription, SessionDescription
 from .messages import VERSION
 from .sdp import parse
@@ -126,7 +128,7 @@ class HttpSession:
         codecs = []
         for line in lines:
             track = self._track_of(watched, line.kind)
-            if track is not None and not _plays(line, track["codec"]):
+            if track is not None and not _plays(line, track):
                 codecs.append(track["codec"])
                 track = None
             tracks.append(
@@ -134,7 +136,9 @@ class HttpSession:
             )
         if all(line["track"] is None for line in tracks):
             wanted = " or ".join(codecs)
-            raise SignalingError("no_codec", f"the offer has no {wanted}, which is what {watched!r} sends")
+            raise SignalingError(
+                "no_codec", f"the offer has no {wanted} in the format that {watched!r} sends"
+            )
         answer = await self._begin(sdp, tracks)
         self._watched = watched
         self._follow_if_needed()
@@ -154,8 +158,7 @@ class HttpSession:
             The restart is refused; the session goes on as it was.
         """
         if not self.restarts(fragment):
-            for mid, candidate in fragment.candidates:
-                self._tell({"type": "candidate", "mid": mid, "candidate": candidate})
+            self._trickle(fragment)
             return None
         ours, theirs = self._credentials, (fragment.ufrag, fragment.pwd)
         if ours[0] == theirs[0] or ours[1] == theirs[1]:
@@ -164,6 +167,7 @@ class HttpSession:
             offer = sdpfrag.with_credentials(self._offer, *theirs)
             answer = await self._ask_offer(offer)
             self._offer, self._credentials, self.etag = offer, theirs, _new_etag()
+            self._trickle(fragment)  # they take the place of the former ones (RFC 9725 section 4.3.3)
         return sdpfrag.write_fragment(parse(answer["sdp"]))
 
     def restarts(self, fragment: sdpfrag.Fragment) -> bool:
@@ -177,6 +181,10 @@ class HttpSession:
             self.close()
 
     # messages
+
+    def _trickle(self, fragment: sdpfrag.Fragment) -> None:
+        for mid, candidate in fragment.candidates:
+            self._tell({"type": "candidate", "mid": mid, "candidate": candidate})
 
     def _tell(self, message: dict[str, Any]) -> None:
         if self._endpoint is not None and not self.ended:
@@ -255,7 +263,10 @@ class HttpSession:
 
 
 def _active_lines(sdp: str, directions: Iterable[str]) -> list[MediaDescription]:
-    """The m-lines in use, which must be one of each kind at most (RFC 9725 section 4.4.2)."""
+    """The m-lines in use, one of each kind at most (RFC 9725 section 4.4.2).
+
+    Whatever MediaStreams they name, they are one participant's.
+    """
     lines = [media for media in parse(sdp).media if media.kind in KINDS and not media.rejected]
     if not lines:
         raise NegotiationError("bad_sdp", "the offer has no m-line of audio or video")
@@ -270,8 +281,9 @@ def _active_lines(sdp: str, directions: Iterable[str]) -> list[MediaDescription]
     return lines
 
 
-def _plays(line: MediaDescription, codec: str) -> bool:
-    return any(offered.name.lower() == codec.lower() for offered in line.codecs)
+def _plays(line: MediaDescription, track: dict[str, Any]) -> bool:
+    sent = {"name": track["codec"], "parameters": track["parameters"]}
+    return any(decodes(offered, replace(offered, **sent)) for offered in line.codecs)
 
 
 def _transport_line(offer: SessionDescription) -> MediaDescription:

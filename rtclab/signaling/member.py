@@ -58,6 +58,7 @@ class Publication:
             "source": self.source,
             "muted": self.producer.muted,
             "codec": self.codec.name,
+            "parameters": dict(self.codec.parameters),
             "layers": layers,
         }
 

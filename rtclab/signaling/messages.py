@@ -29,9 +29,9 @@ Room to client
              ice_transport_policy, transport, resumed, tracks}
                                                      transport: auto, webrtc or websocket
     tracks {revision, tracks}                        the full list of what this client may receive, each
-             {id, participant: {id, name}, kind, source, muted, codec,
-              layers: [{rid, width, height, bitrate_bps, active}]}; of a mix also `of`, the names of whom it
-             shows or lets hear
+             {id, participant: {id, name}, kind, source, muted, codec, parameters,
+              layers: [{rid, width, height, bitrate_bps, active}]}; parameters: of the codec, as in an fmtp;
+             of a mix also `of`, the names of whom it shows or lets hear
     answer {re, sdp, tracks: [{mid, track, ssrc, codec}], rejected: [{mid, code, message}]}
                                                      ssrc: of what it receives, codec: of what it sends
     consumer {track, rid, target, temporal, reason}  what is forwarded of that track now, and why not

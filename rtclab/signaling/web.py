@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, ClassVar, Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from tornado import httputil
 from tornado.web import HTTPError, RequestHandler, stream_request_body
@@ -81,7 +81,7 @@ class Access:
 
     def allows_origin(self, origin: str | None, host: str) -> bool:
         """Whether a page of this origin may ask `host` (None: it was no page, or our own)."""
-        return self.token is not None or origin is None or is_loopback(urlsplit(origin).hostname)
+        return self.token is not None or origin is None or is_loopback(_split(origin).hostname)
 
     def check(self, request: httputil.HTTPServerRequest, visit: bool = False) -> Grant | None:
         """Let a request in; None lets it do everything. A visit is a connection that stays.
@@ -92,7 +92,7 @@ class Access:
             401, 403 or 429.
         """
         if self.token is None:
-            if not is_loopback(urlsplit(f"//{request.host}").hostname):
+            if not is_loopback(_split(f"//{request.host}").hostname):
                 raise Problem(
                     403, "without a token this room is reached as localhost only; start it with a token"
                 )
@@ -128,7 +128,7 @@ class ShareAccess(Access):
 
     def allows_origin(self, origin: str | None, host: str) -> bool:
         """Whether a page of this origin may ask `host`: only its own."""
-        return origin is None or urlsplit(origin).netloc == host
+        return origin is None or _split(origin).netloc == host
 
     def check(self, request: httputil.HTTPServerRequest, visit: bool = False) -> Grant:
         """Let a request in by its token."""
@@ -156,6 +156,14 @@ def is_loopback(host: str | None) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
+
+
+def _split(url: str) -> SplitResult:
+    """The parts of a URL; nowhere if it is none."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return SplitResult("", "?", "", "", "")
 
 
 def _token_of(request: httputil.HTTPServerRequest) -> str | None:

@@ -23,6 +23,7 @@ a=ice-pwd:b4d3e22e70181c21905dbd763b4e71a8
 a=candidate:1387637174 1 udp 2122260223 192.0.2.1 61764 typ host
 """
 RESTART = "a=ice-ufrag:ysXw\r\na=ice-pwd:vw5LmwG4y/e6dPP/zAP9Gp5k\r\n"
+CANDIDATE = "m=audio 9 RTP/AVP 0\r\na=mid:0\r\na=candidate:1 1 udp 1 192.0.2.1 9 typ host\r\n"
 TURN = {"urls": ["turn:turn.example.net?transport=udp"], "username": 'a "user"', "credential": "secret"}
 
 
@@ -186,9 +187,14 @@ def test_a_viewer_without_the_codec_is_refused(server: RoomServer, room: rtclab.
     sections = re.split(r"(?m)^(?=m=)", RECEIVING)
     video = (sections[0] + sections[2]).replace("BUNDLE 0 1", "BUNDLE 1")
     publish(server)
-    reply = post(server, "/whep/alice", video.replace("H264/90000", "VP8/90000"))
-    assert (reply.status, reply.json["code"]) == (422, "no_codec")
-    assert "H264" in reply.json["detail"]
+    for another in (
+        video.replace("H264/90000", "VP8/90000"),
+        video.replace("packetization-mode=1", "packetization-mode=0"),
+    ):
+        assert another != video
+        reply = post(server, "/whep/alice", another)
+        assert (reply.status, reply.json["code"]) == (422, "no_codec")
+        assert "H264" in reply.json["detail"]
     assert [one.name for one in room.participants] == ["alice"]
 
 
@@ -254,8 +260,10 @@ def test_other_credentials_restart_ice(
     server: RoomServer, room: rtclab.Room, begin: Callable[[RoomServer], Reply], match: str
 ) -> None:
     session = begin(server)
-    reply = patch(server, session, RESTART, match)
+    reply = patch(server, session, RESTART + CANDIDATE, match)
     assert reply.status == 200, reply.body
+    (told,) = [entry.message for entry in room.signaling if entry.message["type"] == "candidate"]
+    assert told["candidate"] in CANDIDATE, "in place of the former ones"
     assert reply.headers["Content-Type"] == "application/trickle-ice-sdpfrag"
     assert reply.headers["ETag"] not in (None, session.headers["ETag"])
     before, after = parse(session.body).media[0], reply.body
@@ -407,13 +415,14 @@ def test_pages_of_this_machine_may_ask_and_others_not(server: RoomServer) -> Non
     preflight = ask(server, "OPTIONS", reply.headers["Location"], headers=page | asked)
     assert "PATCH" in preflight.headers["Access-Control-Allow-Methods"]
     assert "If-Match" in preflight.headers["Access-Control-Allow-Headers"]
-    for origin in ("https://example.com", "null", "http://localhost.example.com"):
+    for origin in ("https://example.com", "null", "http://localhost.example.com", "http://[", "http://[x]"):
         reply = ask(server, "POST", "/whip", SENDING, SDP | {"Origin": origin})
         assert (reply.status, reply.headers["Access-Control-Allow-Origin"]) == (403, None)
 
 
 def test_a_foreign_name_for_this_machine_is_refused(server: RoomServer) -> None:
-    assert ask(server, "GET", "/whip", headers={"Host": "rebound.example.com"}).status == 403
+    for name in ("rebound.example.com", "[", "[x]", "localhost.example.com:1"):
+        assert ask(server, "GET", "/whip", headers={"Host": name}).status == 403
 
 
 def test_with_a_token_only_who_knows_it_is_let_in(room: rtclab.Room) -> None:
