@@ -11,13 +11,20 @@ from . import __version__
 from .errors import RtclabError
 
 
+def port(text: str) -> int:
+    """A number of a port, or 0 for any that is free."""
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: a number from 0 to 65535")
+    return int(text)
+
+
 def _parser(asked: str | None = None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="rtclab", description="The WebRTC lab that lives in a notebook.")
     parser.add_argument("--version", action="version", version=f"rtclab {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
 
     lab = commands.add_parser("lab", help="open the notebooks in JupyterLab")
-    lab.add_argument("--port", type=int, metavar="N", help="TCP port; 0 takes a free one")
+    lab.add_argument("--port", type=port, metavar="N", help="TCP port; 0 takes a free one")
     lab.add_argument("--no-browser", action="store_true", help="print the address, open no browser")
     lab.add_argument(
         "--notebook-dir",
@@ -31,10 +38,10 @@ def _parser(asked: str | None = None) -> argparse.ArgumentParser:
         "--host", default="127.0.0.1", metavar="ADDRESS", help="where HTTP listens (%(default)s)"
     )
     serve.add_argument(
-        "--port", type=int, default=8080, metavar="N", help="TCP port (%(default)s); 0 takes a free one"
+        "--port", type=port, default=8080, metavar="N", help="TCP port (%(default)s); 0 takes a free one"
     )
     serve.add_argument(
-        "--udp-port", type=int, default=0, metavar="N", help="port of all media; 0 takes a free one"
+        "--udp-port", type=port, default=0, metavar="N", help="port of all media; 0 takes a free one"
     )
     serve.add_argument(
         "--architecture",

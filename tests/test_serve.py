@@ -71,6 +71,18 @@ def test_it_says_where_it_is_and_stops_when_told(start: Start, number: int) -> N
             free.bind(("127.0.0.1", port))
 
 
+@pytest.mark.parametrize(
+    ("option", "value"), [("--port", "99999"), ("--port", "-1"), ("--udp-port", "70000")]
+)
+def test_a_port_is_a_number_up_to_65535(option: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as refused:
+        main(["serve", f"{option}={value}"])
+    assert refused.value.code == 2
+    assert "is no port" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="no UDP port 70000"):
+        rtclab.Room(udp_port=70000)
+
+
 def test_beyond_loopback_it_makes_up_a_token(start: Start) -> None:
     described = ready(start("--host", "0.0.0.0", "--port", "0"))
     assert len(described["token"]) >= 20

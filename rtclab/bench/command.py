@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import signal
 import sys
@@ -50,11 +51,19 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def target(text: str) -> Path:
+    """A file that can be written when all is measured."""
+    path = Path(text)
+    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise argparse.ArgumentTypeError(f"{text!r} cannot be written: no such folder, or not yours")
+    return path
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Give the parser of ``rtclab bench`` its commands."""
     commands = parser.add_subparsers(dest="measure", required=True, metavar="what")
     always = argparse.ArgumentParser(add_help=False)
-    always.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
+    always.add_argument("--json", type=target, metavar="FILE", help="write all figures there")
     common = argparse.ArgumentParser(add_help=False, parents=[always])
     common.add_argument("--fps", type=float, default=30.0, metavar="N", help="pictures a second (30)")
     common.add_argument(
@@ -64,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     common.add_argument(
         "--rounds", type=positive, metavar="N", help="medians of so many (1, or 3 with --versus)"
     )
-    common.add_argument("--plot", type=Path, metavar="FILE.png", help="draw them there")
+    common.add_argument("--plot", type=target, metavar="FILE.png", help="draw them there")
     versus = argparse.ArgumentParser(add_help=False)
     versus.add_argument(
         "--versus",

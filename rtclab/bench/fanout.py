@@ -11,9 +11,10 @@ For each number of viewers, and for each system in turn, round by round:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..errors import RtclabError
 from .progress import Progress
 from .rig import Load, Rig, medians
 from .table import Column, table
@@ -48,32 +49,56 @@ def fanout(
     Returns
     -------
     list of dict
-        One for each system and count: the medians of the rounds, and under ``rounds`` each of them.
+        One for each system and count: the medians of the rounds, and under ``rounds`` each of them. Where
+        another system than rtclab could not, ``error`` says why in their place.
+
+    Raises
+    ------
+    rtclab.errors.RtclabError
+        rtclab could not.
     """
     found: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    failed: dict[tuple[str, int], str] = {}
     for number in range(rounds):
         for system in systems:
-            with Rig(system, load) as rig:
-                for count in sorted(set(counts)):
-                    where = f"{system}, {count} viewers, round {number + 1} of {rounds}"
-                    progress.say(f"{where}: joining")
-                    joined = rig.join(count - rig.viewers)
-                    progress.say(f"{where}: measuring")
-                    row = {"system": system, "profile": rig.profile, **rig.measure(seconds)}
-                    row["join_ms"] = joined["median_s"] * 1000
-                    row["join_failures"] = len(joined["failures"])
-                    found.setdefault((system, count), []).append(row)
-    rows = []
-    for (system, count), several in found.items():
-        row = {**medians(several), "rounds": several}
-        ours = found.get(("rtclab", count))
-        if system != "rtclab" and ours:
-            row["versus"] = row["cpu_us"] / medians(ours)["cpu_us"]
-        rows.append(row)
+            where = system
+            left = sorted(set(counts))
+            try:
+                with Rig(system, load) as rig:
+                    while left:
+                        where = f"{system}, {left[0]} viewers, round {number + 1} of {rounds}"
+                        progress.say(f"{where}: joining")
+                        joined = rig.join(left[0] - rig.viewers)
+                        progress.say(f"{where}: measuring")
+                        row = {"system": system, "profile": rig.profile, **rig.measure(seconds)}
+                        row["join_ms"] = joined["median_s"] * 1000
+                        row["join_failures"] = len(joined["failures"])
+                        found.setdefault((system, left.pop(0)), []).append(row)
+            except RtclabError as error:
+                if system == "rtclab":
+                    raise
+                progress.say(f"{where}: {error}")
+                failed |= {(system, count): str(error) for count in left}
+    rows = [_row(found, system, count) for system, count in found]
+    rows += [
+        {"system": system, "viewers": count, "error": error}
+        for (system, count), error in failed.items()
+        if (system, count) not in found
+    ]
     return sorted(rows, key=lambda row: (row["viewers"], systems.index(row["system"])))
 
 
+def _row(found: Mapping[tuple[str, int], list[dict[str, Any]]], system: str, count: int) -> dict[str, Any]:
+    several = found[system, count]
+    row = {**medians(several), "rounds": several}
+    ours = medians(found["rtclab", count])["cpu_us"] if ("rtclab", count) in found else None
+    if system != "rtclab" and ours and row["cpu_us"]:
+        row["versus"] = row["cpu_us"] / ours
+    return row
+
+
 def show(rows: Sequence[dict[str, Any]]) -> str:
-    """The table."""
+    """The table, and what could not be measured."""
     present = [column for column in COLUMNS if any(row.get(column.key) is not None for row in rows)]
-    return table(present, rows)
+    errors = [f"{row['system']}, {row['viewers']} viewers: {row['error']}" for row in rows if "error" in row]
+    return "\n".join([table(present, rows), *errors])

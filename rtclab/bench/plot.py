@@ -35,11 +35,10 @@ def plot(command: str, rows: Sequence[dict[str, Any]], path: Path) -> None:
     left, right = figure.subplots(1, 2)
     if command == "fanout":
         for system in dict.fromkeys(row["system"] for row in rows):
-            own = [row for row in rows if row["system"] == system]
-            viewers = [row["viewers"] for row in own]
-            left.plot(viewers, [row["cpu_us"] for row in own], marker="o", label=system)
-            timed = [row for row in own if row["p99_ms"] is not None]
-            right.plot([row["viewers"] for row in timed], [row["p99_ms"] for row in timed], marker="o")
+            for axes, key in ((left, "cpu_us"), (right, "p99_ms")):
+                own = [row for row in rows if row["system"] == system and row.get(key) is not None]
+                viewers = [row["viewers"] for row in own]
+                axes.plot(viewers, [row[key] for row in own], marker="o", label=system)
         left.set(xlabel="viewers", ylabel="server CPU, us a packet", ylim=(0, None))
         right.set(xlabel="viewers", ylabel="latency p99, ms", yscale="log")
         left.legend()

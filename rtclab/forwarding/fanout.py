@@ -145,13 +145,13 @@ class Fanout(Writer):
 
     @property
     def packets(self) -> Integers:
-        """How many packets each row was sent."""
+        """How many packets were written for each row; those that the kernel did not take are counted, too."""
         self._count_all()
         return self.counted_packets
 
     @property
     def octets(self) -> Integers:
-        """How many bytes of payload each row was sent."""
+        """How many bytes of payload these had."""
         self._count_all()
         return self.counted_octets
 

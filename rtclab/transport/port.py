@@ -118,9 +118,15 @@ class UdpPort:
 
         Raises
         ------
+        ValueError
+            There is no such port.
         rtclab.errors.PortBusy
             The port is taken or may not be opened.
         """
+        if not 0 <= port <= 65535:
+            raise ValueError(
+                f"there is no UDP port {port}: it is a number from 0 (any that is free) to 65535"
+            )
         addresses = list(dict.fromkeys(host_addresses() if hosts is None else hosts))
         attempts = 1 if port else _ATTEMPTS
         for attempt in range(attempts):

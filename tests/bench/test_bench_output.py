@@ -75,7 +75,8 @@ def test_the_report_is_json() -> None:
 def test_a_plot_is_a_picture(tmp_path: Path) -> None:
     busy = {"beside": "nothing", "p50_ms": 0.4, "p99_ms": 1.0}
     joined = {"system": "rtclab", "median_ms": 20.0, "cpu_ms": 3.0}
-    for command, rows in (("fanout", [ROW, OTHER]), ("latency", [busy]), ("join", [joined])):
+    failed = {"system": "janus", "viewers": 200, "error": "no viewer could join"}
+    for command, rows in (("fanout", [ROW, OTHER, failed]), ("latency", [busy]), ("join", [joined])):
         path = tmp_path / f"{command}.png"
         plot(command, rows, path)
         assert path.read_bytes().startswith(b"\x89PNG")
@@ -100,6 +101,24 @@ def test_numbers_of_viewers() -> None:
     for text in ("", "a", "0", "5,-1"):
         with pytest.raises(argparse.ArgumentTypeError):
             counts(text)
+
+
+@pytest.mark.parametrize("option", ["--json", "--plot"])
+def test_a_file_that_cannot_be_written_is_said_before_anything_runs(
+    option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in (tmp_path / "missing" / "figures", tmp_path):
+        with pytest.raises(SystemExit) as refused:
+            cli.main(["bench", "fanout", option, str(path)])
+        assert refused.value.code == 2
+        assert "cannot be written" in capsys.readouterr().err
+
+
+def test_nothing_delivered_has_no_cost_to_compare() -> None:
+    for ours, other in ((None, 3.0), (3.0, None)):
+        found = {("rtclab", 5): [{**ROW, "cpu_us": ours}], ("janus", 5): [{**OTHER, "cpu_us": other}]}
+        del found["janus", 5][0]["versus"]
+        assert "versus" not in fanout._row(found, "janus", 5)
 
 
 def test_a_missing_janus_is_said_before_anything_runs(

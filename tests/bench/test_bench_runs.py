@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from rtclab import cli
-from rtclab.bench import join, latency, rig
+from rtclab import apt, cli
+from rtclab.bench import fanout, join, latency, rig
 from rtclab.bench.busy import BUSY
 from rtclab.bench.processes import Worker
 from rtclab.bench.progress import Progress
@@ -57,16 +60,45 @@ def test_every_packet_reaches_every_viewer_and_decrypts() -> None:
     assert all(gone(pid) for pid in pids)
 
 
-def test_fanout_by_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = tmp_path / "figures.json"
-    command = ["bench", "fanout", "--viewers", "2", "--seconds", "0.5", "--fps", "20", "--json", str(path)]
-    assert cli.main(command) == 0
-    heading, _, line = capsys.readouterr().out.splitlines()
+def test_fanout_beside_a_real_janus_by_the_command_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert apt.ensure(lambda: shutil.which("janus"), ("janus",)), "apt-get install janus"
+    figures, picture = tmp_path / "figures.json", tmp_path / "figures.png"
+    command = ["bench", "fanout", "--versus", "janus", "--rounds", "1", "--viewers", "2", "--seconds", "0.5"]
+    assert cli.main([*command, "--fps", "20", "--json", str(figures), "--plot", str(picture)]) == 0
+    heading, _, *lines, note = capsys.readouterr().out.splitlines()
     assert heading.split()[:2] == ["system", "viewers"]
-    assert line.split()[:2] == ["rtclab", "2"]
-    (row,) = json.loads(path.read_text("utf-8"))["rows"]
-    assert row["delivered"] == 10 * 4 * 2
-    assert row["rounds"][0]["ratio"] == 1.0
+    assert [re.split(" {2,}", line)[0] for line in lines] == ["rtclab", "janus", "janus tuned"]
+    assert note.startswith("janus: the package as configured by default")
+    rows = json.loads(figures.read_text("utf-8"))["rows"]
+    for row in rows:
+        assert row["rounds"][0]["ratio"] == 1.0, row["system"]
+        assert row["delivered"] == 10 * 4 * 2
+        assert row["decrypted"] > 0
+        assert row["join_failures"] == row["undecryptable"] == 0
+    assert ["versus" in row for row in rows] == [False, True, True]
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_another_server_cannot_do_is_said_and_the_rest_is_kept(
+    quiet: Progress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enough = Rig.join
+
+    def few(self: Rig, count: int, at_once: int = 8) -> dict[str, Any]:
+        if self.system != "rtclab" and self.viewers + count > 1:
+            raise RtclabError("no viewer could join")
+        return enough(self, count, at_once)
+
+    monkeypatch.setattr(Rig, "join", few)
+    load = Load(fps=10, packets_per_frame=2, real=True)
+    rows = fanout.fanout(["rtclab", "mediarelay"], [1, 2], 0.3, 1, load, quiet)
+    assert [(row["system"], row["viewers"], row.get("error")) for row in rows] == [
+        *(("rtclab", 1, None), ("mediarelay", 1, None)),
+        *(("rtclab", 2, None), ("mediarelay", 2, "no viewer could join")),
+    ]
+    assert fanout.show(rows).endswith("\nmediarelay, 2 viewers: no viewer could join")
 
 
 def test_who_stops_it_leaves_no_process_behind(
