@@ -37,6 +37,7 @@ class Drop(str, Enum):
     TUNNEL_BEHIND = "tunnel_behind"
     TUNNEL_STALLED = "tunnel_stalled"
     TUNNEL_GAP = "tunnel_gap"  # a page's frame that never came
+    INCOMPLETE = "incomplete"  # pictures for the page given up: packets never came, or were too many
     # on the way to a viewer
     TEMPORAL_LAYER = "temporal_layer"
     WAITING_FOR_KEYFRAME = "waiting_for_keyframe"

@@ -29,7 +29,7 @@ from ..rtp.payload import MalformedPayload
 from .paths import PathTable
 from .tunnel_down import Depacketizer, unix_us
 from .tunnel_flow import MAX_UNSENT, Flow
-from .tunnel_format import Ack, Frame, KeyframeRequest, MalformedMedia, parse
+from .tunnel_format import MAX_MEDIA, Ack, Frame, KeyframeRequest, MalformedMedia, parse
 from .tunnel_order import Order
 from .tunnel_up import Line, Packetizer
 
@@ -329,14 +329,22 @@ class TunnelTransport:
         if reason is not None:
             self.drops.add(reason)
             return
-        self._send_frame(frame._replace(time_us=self._time_of(ssrc, stream, timestamp, frame, now)), now)
+        frame = frame._replace(time_us=self._time_of(ssrc, stream, timestamp, frame, now))
+        if not self._send_frame(frame, now) and not frame.audio:
+            self._left_out[ssrc] = now  # a keyframe is not asked for at once: it may be as long
 
-    def _send_frame(self, frame: Frame, now: float) -> None:
-        number = self.frames_sent = self.frames_sent + 1
+    def _send_frame(self, frame: Frame, now: float) -> bool:
+        """Whether the frame went; one that is too long would end the carrier."""
+        number = self.frames_sent + 1
         data = frame._replace(number=number).encode()
+        if len(data) > MAX_MEDIA:
+            self.drops.add(Drop.TOO_LONG)
+            return False
+        self.frames_sent = number
         self.bytes_sent += len(data)
         self.flow.sent(number, len(data), now, frame.keyframe, frame.audio)
         self.way.send_media(data)
+        return True
 
     def _held_back(self, ssrc: int, frame: Frame, now: float) -> Drop | None:
         """Why a frame is left out; None if it is not."""

@@ -123,6 +123,7 @@ class Depacketizer:
             if len(self._sizes) > 16:
                 del self._sizes[next(iter(self._sizes))]
         opens = info.keyframe and info.start
+        counted = self.assembler.lost
         self.assembler.add(Fragment(number, packet.timestamp, packet.marker, opens, payload))
         while (fragments := self.assembler.take(now)) is not None:
             timestamp = fragments[0].timestamp
@@ -131,8 +132,11 @@ class Depacketizer:
             except MalformedPayload:
                 self.drops.add(Drop.BAD_PAYLOAD, len(fragments))
                 self.assembler.restart()
+                counted += 1  # as a bad payload
                 continue
             self._size = self._sizes.pop(timestamp, self._size)
             keyframe = any(fragment.opens for fragment in fragments)
             width, height = self._size
             yield timestamp, Frame(0, 0, line.mid, line.rid, data, keyframe, width=width, height=height)
+        if self.assembler.lost > counted:
+            self.drops.add(Drop.INCOMPLETE, self.assembler.lost - counted)

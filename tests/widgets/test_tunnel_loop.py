@@ -82,6 +82,29 @@ def test_what_was_lost_is_waited_out_until_a_keyframe(looped: Page) -> None:
     assert got is True
 
 
+def test_what_does_not_go_says_why(looped: Page) -> None:
+    got = run(
+        looped,
+        """await until(() => picture()?.shownAt > 0 && players.get("audio")?.shownAt > 0);
+        const { senders } = from.tunnel;
+        const tallies = [senders.get("video").layers[1].figures, senders.get("audio").figures];
+        const dropped = (reason) => until(() => tallies.every((tally) => tally.dropped.get(reason)));
+        from.carrier.dead = true;
+        await dropped("carrier_lost");
+        from.carrier.dead = false;
+        const { midOf } = from.peer;
+        from.peer.midOf = () => null;
+        await dropped("not_negotiated");
+        from.peer.midOf = midOf;
+        for (const tally of tallies) tally.dropped.clear();
+        from.link = "reconnecting"; // else it would begin anew
+        from.tunnel.pace.blocked = () => "silent";
+        await dropped("silent");
+        got = tallies.map((tally) => tally.dropped.has("carrier_lost"));""",
+    )
+    assert got == [False, False]
+
+
 def test_a_packet_that_cannot_be_decoded_silences_nobody(looped: Page) -> None:
     got = run(
         looped,

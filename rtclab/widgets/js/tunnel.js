@@ -110,18 +110,19 @@ export class Tunnel {
     this.client.waitForOthers();
   }
 
-  /** @param {string} key @param {import("./tunnel_encode.js").Encoded} encoded @returns {boolean} whether it went */
+  /** @param {string} key @param {import("./tunnel_encode.js").Encoded} encoded @returns {string | null} why it did not go */
   #send(key, { chunk, time, ...encoded }) {
     const mid = this.client.peer?.midOf(key) ?? null;
     const now = clockNow();
-    if (mid === null || this.pace.blocked(now, this.client.carrier.unsent) === "silent") return false;
+    if (mid === null) return "not_negotiated";
+    if (this.pace.blocked(now, this.client.carrier.unsent) === "silent") return "silent";
     const frame = { ...encoded, mid, number: this.number + 1, time: 1000 * performance.timeOrigin + 1e6 * time };
     const bytes = packFrame(frame, chunk);
-    if (!this.client.transmitMedia(bytes)) return false;
+    if (!this.client.transmitMedia(bytes)) return "carrier_lost";
     this.number += 1;
     this.bytes += bytes.length;
     this.pace.sent(this.number, bytes.length, now, !encoded.audio);
-    return true;
+    return null;
   }
 
   #allow() {

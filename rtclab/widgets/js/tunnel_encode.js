@@ -34,7 +34,7 @@ export const tunnelCodec = (name) => CODECS[String(name).toLowerCase().replace("
  *
  * @typedef {object} Outlet where what is encoded goes
  * @property {() => number} now seconds
- * @property {(encoded: Encoded) => boolean} send whether it went
+ * @property {(encoded: Encoded) => string | null} send why it did not go
  * @property {() => string | null} blocked why no picture may be sent now
  * @property {(error: Error) => void} failed
  */
@@ -174,12 +174,13 @@ export class PictureSender {
     const key = chunk.type === "key";
     if (layer.broken && !key) return layer.figures.drop("waiting_for_keyframe");
     const time = this.clock.time(chunk.timestamp / 1e6);
-    if (this.outlet.send({ key, audio: false, time, width, height, rid, chunk })) {
+    const reason = this.outlet.send({ key, audio: false, time, width, height, rid, chunk });
+    if (reason) {
+      layer.broken = layer.wantsKey = true;
+      layer.figures.drop(reason);
+    } else {
       layer.broken = false;
       layer.figures.pass(chunk.byteLength, key, width, height, this.outlet.now());
-    } else {
-      layer.broken = layer.wantsKey = true;
-      layer.figures.drop("carrier_lost");
     }
   }
 
@@ -266,9 +267,9 @@ export class SoundSender {
   #encoded(chunk) {
     this.failures = 0;
     const time = this.clock.time(chunk.timestamp / 1e6);
-    const went = this.outlet.send({ key: true, audio: true, time, width: LEVEL | this.level, height: 0, rid: "", chunk });
-    if (went) this.figures.pass(chunk.byteLength, false, 0, 0, this.outlet.now());
-    else this.figures.drop("carrier_lost");
+    const reason = this.outlet.send({ key: true, audio: true, time, width: LEVEL | this.level, height: 0, rid: "", chunk });
+    if (reason) this.figures.drop(reason);
+    else this.figures.pass(chunk.byteLength, false, 0, 0, this.outlet.now());
   }
 
   refresh() {}
