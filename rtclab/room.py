@@ -145,7 +145,13 @@ class Room(Sharing):
         self._tell_change = self._router.on_consumer_changed
         self._router.on_consumer_changed = self._consumer_changed
         self._listing = Listing(
-            self._id, self.name, self._server.connect, self._widgets.set_server, self._admit, PAGE
+            self._id,
+            self.name,
+            self._server.connect,
+            self._widgets.set_server,
+            self._admit,
+            PAGE,
+            self._visited,
         )
         self._engine.run(self._start(kind))
 

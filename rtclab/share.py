@@ -248,6 +248,10 @@ class Sharing:
         grant = self._server.guests.shares.admit(token, time.time(), address, visit=True)
         return granted(self._server.connect, grant)
 
+    def _visited(self) -> bool:
+        """Whether somebody is in the room by a port of the kernel's own."""
+        return any(door.busy for door in list(self._doors.values()))  # a cell may add one meanwhile
+
     def _people(self, share: str) -> list[str]:
         names = self._read(lambda: [member.name for member in self._server.guests.members(share)])
         return list(names)

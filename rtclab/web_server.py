@@ -61,6 +61,11 @@ class WebServer:
         self._sockets = sockets
         self._http: HTTPServer | None = None
 
+    @property
+    def busy(self) -> bool:
+        """Whether somebody is in the room by it."""
+        return bool(self.hub.carriers or self.desk.sessions)
+
     def routes(self) -> list[Any]:
         """Rules for a `tornado.web.Application`."""
         signaling = self.hub.route("/signaling", self.access)

@@ -23,6 +23,7 @@ from rtclab.engine import get_engine
 from rtclab.errors import Closed, RtclabError
 from rtclab.share import Share, seconds_of
 from rtclab.signaling.messages import VERSION
+from rtclab.signaling.web import ShareAccess
 
 HERE = "127.0.0.1:0"
 ROLES = ("viewer", "participant")
@@ -194,6 +195,24 @@ def test_a_port_in_use_is_said(room: rtclab.Room) -> None:
 def test_outside_of_jupyter_there_must_be_a_port(room: rtclab.Room) -> None:
     with pytest.raises(RtclabError, match='listen="0'):
         room.share()
+
+
+def test_a_fault_of_ours_puts_no_token_into_the_log(
+    room: rtclab.Room, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    share = room.share(listen=HERE)
+
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr(ShareAccess, "check", broken)
+    assert ask(At(share.url), "GET", f"/whip?token={token_of(share)}").status == 500
+    with pytest.raises(HTTPClientError):
+        Page(share)
+    for path in ("/whip", "/signaling"):
+        assert f"Uncaught exception GET {path} (127.0.0.1)" in caplog.text
+    assert "RuntimeError: a fault of ours" in caplog.text
+    assert token_of(share) not in caplog.text
 
 
 # -- what it allows ---------------------------------------------------------------------------------------

@@ -4,7 +4,8 @@ The page examines itself and the ways to the kernel; the kernel opens a room for
 told of, and examines itself. Both speak over the widget's comm, in `{doctor: page, say, ...}`:
 
     begin {browser}                 a page opens the examination       room {path}   the reply
-    result {n, check, state, detail, relayed}   what a page has found  ping {n}      pong {n}
+    result {n, check, state, detail, relayed, absent}   what a page has found
+    ping {n}                                                           pong {n}
     busy {}     the kernel's loop is held up for a second              busy {seconds} now
     arrived {}  has the room heard anything of this page by UDP?       arrived {seen}
     end {}      the page is through
@@ -125,6 +126,7 @@ class Doctor(anywidget.AnyWidget):
         self._page: str | None = None
         self._browser = ""
         self._relayed = False
+        self._absent = False
         self._is_closed = False
         self._verdict: Verdict | None = None
         self._room: Room | None = None
@@ -248,7 +250,7 @@ class Doctor(anywidget.AnyWidget):
             states = {name: state for name, (state, _) in self._found.items()}
             if {"waiting", "running"} & set(states.values()):
                 return
-            found = self._verdict = verdict(states, self._page is not None, self._relayed)
+            found = self._verdict = verdict(states, self._page is not None, self._relayed, self._absent)
         self._tell({"say": "verdict", "tone": found.tone, "sentence": found.sentence})
         self._engine.call_soon(self._wake)
 
@@ -306,6 +308,7 @@ class Doctor(anywidget.AnyWidget):
                     self._found[name] = ("waiting", "")
             self._verdict = None
             self._relayed = False
+            self._absent = False
             self._newest.clear()
         self._note_versions()
         self._engine.submit(self._open_room(page))
@@ -342,6 +345,7 @@ class Doctor(anywidget.AnyWidget):
             self._found[name] = (state, str(content.get("detail") or "")[:MAX_DETAIL])
             if name == "udp":
                 self._relayed = content.get("relayed") is True
+                self._absent = content.get("absent") is True
         self._sum_up()
 
     def _hold_up(self, page: str) -> None:

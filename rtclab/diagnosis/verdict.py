@@ -2,7 +2,8 @@
 
 In the order of preference: UDP straight to the kernel; UDP or TCP through a TURN server; encoded frames on
 the Jupyter server's WebSocket; the same by comm, which stands still while a cell runs. Pages that have no
-WebCodecs get pictures (JPEG) where no WebRTC passes, and cannot publish.
+WebCodecs get pictures (JPEG) where no WebRTC passes, and cannot publish. A browser that has no WebRTC at all
+gets nothing: every session begins with its peer connection.
 """
 
 from __future__ import annotations
@@ -18,6 +19,10 @@ SECURE: Final = "open this page by https or as http://localhost (for instance th
 NO_PAGE: Final = (
     "No page has shown this widget, so nothing is known of browsers: participants made by room.join() use "
     "UDP inside this machine, and a page that displays rtclab.doctor() will tell the rest."
+)
+NO_WEBRTC: Final = (
+    "No media will travel between this page and the kernel, as every way begins with WebRTC, which this "
+    "browser does not have: switch it on in the browser's settings or take another one, and examine again."
 )
 
 
@@ -40,7 +45,9 @@ class Verdict(NamedTuple):
     sentence: str
 
 
-def verdict(states: Mapping[str, State], page: bool = True, relayed: bool = False) -> Verdict:
+def verdict(
+    states: Mapping[str, State], page: bool = True, relayed: bool = False, absent: bool = False
+) -> Verdict:
     """Sum up.
 
     Parameters
@@ -51,6 +58,8 @@ def verdict(states: Mapping[str, State], page: bool = True, relayed: bool = Fals
         Whether a page has taken part.
     relayed : bool
         Whether the connection that came about went through a TURN server.
+    absent : bool
+        Whether the page's browser has no WebRTC, or it is switched off.
     """
     if states.get("kernel") == "fail":
         return Verdict(
@@ -58,6 +67,8 @@ def verdict(states: Mapping[str, State], page: bool = True, relayed: bool = Fals
         )
     if not page:
         return Verdict("unknown", "warn", NO_PAGE)
+    if absent:
+        return Verdict("none", "error", NO_WEBRTC)
     codecs = states.get("webcodecs") in ("ok", "warn")
     server = states.get("extension") == "ok"
     changes: list[str] = []

@@ -14,7 +14,7 @@ from tornado.httputil import HTTPServerRequest
 from tornado.web import Application, HTTPError
 
 from ..signaling.messages import MAX_SDP
-from ..signaling.web import EXPOSED
+from ..signaling.web import EXPOSED, SecretQuery
 from .protocol import GOING_AWAY, REQUEST_HEADERS, RESPONSE_HEADERS, room_path
 from .registry import End, Refused, Registry, StreamSocket
 
@@ -23,7 +23,7 @@ MAX_BODY: Final = MAX_SDP  # bytes: what a room takes; as JSON it is up to six t
 PING_S: Final = 10.0  # a page that is lost without a word makes room for its next connection
 
 
-class BrowserSocket(WebSocketMixin, End, JupyterHandler):
+class BrowserSocket(SecretQuery, WebSocketMixin, End, JupyterHandler):
     """A browser's end of a stream."""
 
     auth_resource = AUTH_RESOURCE
@@ -39,10 +39,6 @@ class BrowserSocket(WebSocketMixin, End, JupyterHandler):
 
     def set_default_headers(self) -> None:
         """None: they make no sense for a WebSocket."""
-
-    def _request_summary(self) -> str:
-        """What is logged of a request that is refused: not its query, which may hold a token."""
-        return f"{self.request.method} {self.request.path} ({self.request.remote_ip})"
 
     async def splice(self, room: str, kind: str, token: str | None = None) -> None:
         """Accept the socket once the kernel has taken it in; returns at its end.

@@ -69,6 +69,8 @@ class Listing:
         `rtclab.errors.ShareRefused`.
     page : PageFiles, optional
         The page of share links.
+    visited : callable
+        Whether somebody is in the room by a port of the kernel's own.
     """
 
     id: str
@@ -77,6 +79,7 @@ class Listing:
     on_path: Callable[[str | None], None] = lambda path: None
     admit: Admit | None = None
     page: PageFiles | None = None
+    visited: Callable[[], bool] = lambda: False
 
     def __post_init__(self) -> None:
         self.hub = SocketHub(self.connect)
@@ -108,6 +111,11 @@ class Listing:
         """Where the room's share links lead, as people reach it; None if it has never been registered."""
         base = self._uplink.public_url if self._uplink is not None else None
         return f"{base}{share_path(self.id)}/" if base is not None else None
+
+    @property
+    def busy(self) -> bool:
+        """Whether somebody is in the room whom the server does not notice by itself."""
+        return self.responder.busy or self.visited()
 
     def moved(self, path: str | None) -> None:
         """Learn where the room is."""
@@ -286,7 +294,7 @@ class Uplink:
     async def _tell_active(self) -> None:
         while True:
             await asyncio.sleep(ACTIVE_S)
-            if any(listing.responder.busy for listing in self._listings.values()):
+            if any(listing.busy for listing in self._listings.values()):
                 self._tell({"type": "active"})
 
     # -- what the server says ---------------------------------------------------------------------------

@@ -31,6 +31,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from http.client import HTTPException
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -259,3 +260,5 @@ def _http(request: urllib.request.Request) -> Any:
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
         raise IceServerError(f"{request.host} gave no usable answer: {reason}") from None
+    except HTTPException as error:  # cut off, or no HTTP; its words may hold the path
+        raise IceServerError(f"{request.host} gave no usable answer: {type(error).__name__}") from None

@@ -23,6 +23,7 @@ from typing import Any, ClassVar, Final
 from urllib.parse import SplitResult, urlsplit
 
 from tornado import httputil
+from tornado.log import app_log
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
 from ..errors import ShareRefused
@@ -175,7 +176,22 @@ def _token_of(request: httputil.HTTPServerRequest) -> str | None:
     return values[-1].decode("utf-8", "replace") if values else None
 
 
-class ProblemHandler(RequestHandler):
+class SecretQuery(RequestHandler):
+    """A handler whose query is not logged, as it may hold a token."""
+
+    def _request_summary(self) -> str:
+        return f"{self.request.method} {self.request.path} ({self.request.remote_ip})"
+
+    def log_exception(
+        self, typ: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        if isinstance(value, HTTPError):
+            super().log_exception(typ, value, tb)
+        else:  # Tornado would add the whole request
+            app_log.error("Uncaught exception %s", self._request_summary(), exc_info=value)
+
+
+class ProblemHandler(SecretQuery):
     """A handler whose errors are problem details."""
 
     methods: ClassVar[tuple[str, ...]] = ("GET",)

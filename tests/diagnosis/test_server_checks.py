@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from aioice import stun
 
-from rtclab.diagnosis import server
+from rtclab.diagnosis import machine, server
 from rtclab.jupyter import EXTENSION
 from rtclab.jupyter.record import record_path, write_record
 
@@ -113,4 +113,25 @@ def test_what_does_not_work_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     assert state == "warn"
     assert f"stun:127.0.0.1:{silent} does not answer" in detail
     assert "relays nothing: nothing listens there" in detail
+    assert "secret-word" not in detail
+
+
+def test_variables_that_are_half_set_are_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TURN_URL", "turn:turn.example.org")
+    monkeypatch.setattr(machine, "CHECKS", {"STUN and TURN": server.ice})
+    report = machine.examine()
+    assert report.ok
+    assert report.checks[0].state == "warn"
+    assert report.checks[0].detail.startswith("TURN_URL is set but TURN_USERNAME and TURN_PASSWORD")
+
+
+def test_a_provider_that_cannot_be_reached_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("METERED_SECRET_KEY", "secret-word")
+    with socket.socket() as tcp:
+        tcp.bind(("127.0.0.1", 0))  # bound and not listening: refused
+        domain = f"127.0.0.1:{tcp.getsockname()[1]}"
+        monkeypatch.setenv("METERED_DOMAIN", domain)
+        state, detail = server.ice()
+    assert state == "warn"
+    assert detail.startswith(f"Metered: {domain} gave no usable answer")
     assert "secret-word" not in detail

@@ -10,9 +10,9 @@ from rtclab.diagnosis.verdict import ENABLE, State, Verdict, verdict
 WAYS = ("secure", "permission", "camera", "webcodecs", "comm", "extension", "udp", "kernel")
 
 
-def told(relayed: bool = False, page: bool = True, **other: State) -> Verdict:
+def told(relayed: bool = False, page: bool = True, absent: bool = False, **other: State) -> Verdict:
     fine: dict[str, State] = dict.fromkeys(WAYS, "ok")
-    return verdict(fine | other, page, relayed)
+    return verdict(fine | other, page, relayed, absent)
 
 
 def test_the_checks_it_asks_for_are_made() -> None:
@@ -44,6 +44,7 @@ def test_nothing_needs_to_change_where_udp_passes() -> None:
         ),
         ({"permission": "fail"}, "webrtc", "warn", "to publish a camera"),
         ({"udp": "fail", "extension": "fail", "comm": "fail"}, "none", "error", "No media will travel"),
+        ({"udp": "fail", "absent": True}, "none", "error", "switch it on"),
         ({"kernel": "fail"}, "none", "error", "cannot work in this kernel"),
         ({"page": False}, "unknown", "warn", "No page has shown this widget"),
         ({"ice": "fail"}, "webrtc", "warn", "put right what stands beside STUN and TURN"),
@@ -62,3 +63,4 @@ def test_it_is_one_sentence() -> None:
                 sentence = told(udp=udp, extension=extension, webcodecs=codecs).sentence
                 assert sentence.count(". ") == 0
                 assert sentence.endswith(".")
+    assert told(udp="fail", absent=True).sentence.count(".") == 1

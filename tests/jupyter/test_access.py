@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import stat
 
 import pytest
+from tornado.httpclient import HTTPClientError
+from tornado.httpserver import HTTPServer
+from tornado.testing import bind_unused_port
+from tornado.web import Application
+from tornado.websocket import websocket_connect
 
 import rtclab
 from http_tools import SDP, SENDING
 from jupyter_tools import AUTHORIZED, BASE, TOKEN, JupyterServer, Socket, refusal
 from rtclab.jupyter.record import find_server, record_path
+from rtclab.jupyter.registry import Registry
+from rtclab.jupyter.share import ShareDesk, ShareSocket
 
 NOBODY: dict[str, str] = {}
 STRANGERS = [NOBODY, {"Authorization": "token guess"}, {"Cookie": "_xsrf=guess"}]
@@ -109,3 +117,32 @@ def test_no_secret_is_shown(jupyter: JupyterServer, room: rtclab.Room) -> None:
     for text in shown:
         assert TOKEN not in text
         assert server.key not in text
+
+
+class Broken(ShareSocket):
+    """A handler with a fault."""
+
+    async def prepare(self) -> None:  # type: ignore[override]
+        raise RuntimeError("a fault of ours")
+
+
+def test_a_fault_of_ours_puts_no_token_into_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    async def scene() -> None:
+        listening, port = bind_unused_port()
+        application = Application(
+            [("/(room)", Broken, {"desk": ShareDesk(Registry(""))})], log_function=lambda handler: None
+        )
+        server = HTTPServer(application)
+        server.add_socket(listening)
+        try:
+            with pytest.raises(HTTPClientError) as refused:
+                await websocket_connect(f"ws://127.0.0.1:{port}/room?token={TOKEN}")
+            assert refused.value.code == 500
+        finally:
+            server.stop()
+            await server.close_all_connections()
+
+    asyncio.run(scene())
+    assert "Uncaught exception GET /room (127.0.0.1)" in caplog.text
+    assert "RuntimeError: a fault of ours" in caplog.text
+    assert TOKEN not in caplog.text

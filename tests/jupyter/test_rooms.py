@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 import rtclab
-from http_tools import FRAGMENT, LIMIT, RECEIVING, SDP, SENDING, on_engine, wait_until
+from http_tools import FRAGMENT, LIMIT, RECEIVING, SDP, SENDING, At, ask, on_engine, wait_until
 from jupyter_tools import AUTHORIZED, BASE, JupyterServer
 from rtclab.engine import get_engine
 from rtclab.jupyter import uplink
@@ -81,6 +82,38 @@ def test_who_publishes_by_whip_keeps_the_server_from_being_culled(
         wait_until(lambda: jupyter.last_activity > before)  # being asked for it is no activity
 
         jupyter.ask("DELETE", begun.headers["Location"])
+        before = jupyter.last_activity
+        get_engine().run(asyncio.sleep(0.2), LIMIT)
+        assert jupyter.last_activity == before
+
+
+@pytest.mark.parametrize("way", ["websocket", "whip"])
+def test_who_comes_by_a_port_of_the_kernels_own_keeps_the_server_from_being_culled(
+    jupyter: JupyterServer, as_kernel: None, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    monkeypatch.setattr(uplink, "ACTIVE_S", 0.02)
+    with rtclab.Room() as room:
+        wait_until(lambda: room.server_path)
+        share = room.share("participant", listen="127.0.0.1:0")
+        door, token = At(share.url), share.url.partition("#token=")[2]
+        bearer = {"Authorization": f"Bearer {token}"}
+
+        async def open_socket() -> WebSocketClientConnection:
+            return await websocket_connect(f"ws://127.0.0.1:{door.port}/signaling?token={token}")
+
+        if way == "websocket":
+            socket = get_engine().run(open_socket(), LIMIT)
+        else:
+            begun = ask(door, "POST", "/whip/ada", SENDING, {**bearer, **SDP})
+        before = jupyter.last_activity
+        wait_until(lambda: jupyter.last_activity > before)
+
+        if way == "websocket":
+            on_engine(socket.close)
+        else:
+            assert ask(door, "DELETE", begun.headers["Location"], headers=bearer).status == 200
+        wait_until(lambda: not room._listing.busy)
+        jupyter.ask("GET", f"{room.server_path}/whip")  # after all that the kernel has told
         before = jupyter.last_activity
         get_engine().run(asyncio.sleep(0.2), LIMIT)
         assert jupyter.last_activity == before

@@ -20,6 +20,7 @@ from rtclab.signaling.ice_servers import (
     LIFETIME_S,
     RENEW_BEFORE_S,
     EnvironmentServers,
+    _http,
     from_environment,
     shared_secret_credentials,
 )
@@ -177,8 +178,6 @@ def refusing() -> Iterator[str]:
 
 
 def test_http_failures_are_told_without_the_secrets_in_the_address(refusing: str) -> None:
-    from rtclab.signaling.ice_servers import _http
-
     for path, says in (
         ("?key=s3cret", "answered 401 Unauthorized; look at"),
         ("nothing?key=s3cret", "no usable"),
@@ -190,6 +189,55 @@ def test_http_failures_are_told_without_the_secrets_in_the_address(refusing: str
         assert "s3cret" not in str(failed.value)
     with pytest.raises(IceServerError, match=r"127\.0\.0\.1:9 gave no usable answer"):
         _http(urllib.request.Request("http://127.0.0.1:9/?key=s3cret", b"{}"))
+
+
+class _CutOff(BaseHTTPRequestHandler):
+    """Gives a whole answer once, and then the beginning of one."""
+
+    answer = json.dumps({"iceServers": [GIVEN]}).encode()
+    answered = 0
+
+    def do_POST(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.answer)))
+        self.end_headers()
+        self.wfile.write(self.answer if not _CutOff.answered else self.answer[:9])
+        _CutOff.answered += 1
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+class _Garbled(_Refusing):
+    def do_POST(self) -> None:
+        self.wfile.write(b"no HTTP at all\r\n\r\n")
+
+
+def test_an_answer_that_is_cut_off_is_a_failure_like_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_CutOff, "answered", 0)
+    now = 1_000_000.0
+    with answering(_CutOff) as address:
+
+        def http(request: urllib.request.Request) -> Any:
+            return _http(urllib.request.Request(f"http://{address}/?key=s3cret", b"{}"))
+
+        servers = EnvironmentServers(CLOUDFLARE, lambda: now, http)
+        kept = servers()
+        now += LIFETIME_S - 1
+        assert servers() == kept
+        now += 2
+        with pytest.raises(IceServerError, match=f"{address} gave no usable answer: IncompleteRead"):
+            servers()
+    assert _CutOff.answered == 3
+
+
+def test_what_is_no_http_is_told_without_the_secrets_in_the_address() -> None:
+    with answering(_Garbled) as address, pytest.raises(IceServerError, match="no usable answer") as failed:
+        _http(urllib.request.Request(f"http://{address}/?key=s3cret", b"{}"))
+    assert "s3cret" not in str(failed.value)
+    with pytest.raises(IceServerError, match="no usable answer") as failed:
+        _http(urllib.request.Request("http://127.0.0.1:9/a blank?key=s3cret", b"{}"))
+    assert "s3cret" not in str(failed.value)
 
 
 def test_it_is_part_of_the_package() -> None:

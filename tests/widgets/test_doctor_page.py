@@ -76,3 +76,12 @@ def test_where_no_datagram_arrives_it_says_so(
     row = lab.locator("[data-check=udp]")
     expect(row).to_contain_text("fails")
     lab.unroute("**/doctor_ways.js")
+
+
+def test_a_browser_without_webrtc_is_promised_no_media(lab: Page, report: Doctor) -> None:
+    lab.evaluate("() => delete window.RTCPeerConnection")
+    show(lab, report)
+    assert report.results.loc["udp", "state"] == "fail"
+    assert report.verdict is not None
+    assert (report.verdict.way, report.verdict.tone) == ("none", "error")
+    expect(lab.get_by_role("status").filter(has_text="switch it on")).to_be_visible()

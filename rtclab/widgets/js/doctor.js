@@ -31,7 +31,7 @@ export class Examination {
     this.nextPing = 1;
     /** Numbers what is told: the kernel may handle it on several threads, out of order. */
     this.nextResult = 1;
-    this.relayed = false;
+    this.relayed = this.absent = false;
     this.onContent = (/** @type {any} */ content) => this.receive(content);
     this.onSignal = (/** @type {any} */ _message) => {};
     this.signalId = "";
@@ -98,7 +98,7 @@ export class Examination {
 
   /** @param {Row} row */
   tell({ check, state, detail }) {
-    this.say({ say: "result", n: this.nextResult++, check, state, detail, relayed: this.relayed });
+    this.say({ say: "result", n: this.nextResult++, check, state, detail, relayed: this.relayed, absent: this.absent });
   }
 
   async ping() {
@@ -143,7 +143,10 @@ export class Examination {
       .then(make)
       .catch((error) => ({ state: "fail", detail: `${error?.message ?? error}` }));
     Object.assign(row, { state: finding.state, detail: finding.detail });
-    if (check === "udp") this.relayed = finding.relayed === true;
+    if (check === "udp") {
+      this.relayed = finding.relayed === true;
+      this.absent = finding.absent === true;
+    }
     this.tell(row);
     this.changed();
     return finding;

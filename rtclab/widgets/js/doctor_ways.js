@@ -108,10 +108,10 @@ export async function checkExtension(config, path) {
  * A real call to the doctor's room without media: join, offer, ICE, DTLS.
  * @param {(message: any) => void} send @param {(receive: (message: any) => void) => void} listen
  * @param {() => Promise<boolean | null>} arrived did anything reach the room?
- * @returns {Promise<Finding & {iceServers?: RTCIceServer[]}>} with what the room says of STUN and TURN
+ * @returns {Promise<Finding & {iceServers?: RTCIceServer[], absent?: true}>} with what the room says of STUN and TURN
  */
 export async function checkUdp(send, listen, arrived) {
-  if (typeof RTCPeerConnection === "undefined") return { state: "fail", detail: "This browser has no WebRTC, or it is switched off." };
+  if (typeof RTCPeerConnection === "undefined") return { state: "fail", detail: "This browser has no WebRTC, or it is switched off.", absent: true };
   /** @type {RTCPeerConnection | null} */
   let pc = null;
   /** @type {RTCIceServer[] | undefined} */
