@@ -92,7 +92,7 @@ class SignalingSocket(BrowserSocket):
         await self.splice(room, "signaling")
 
 
-class RoomsHandler(APIHandler):
+class RoomsHandler(SecretQuery, APIHandler):
     """The rooms of this server's kernels."""
 
     auth_resource = AUTH_RESOURCE
@@ -111,7 +111,7 @@ class RoomsHandler(APIHandler):
         self.finish({"rooms": rooms})
 
 
-class RoomRequestHandler(APIHandler):
+class RoomRequestHandler(SecretQuery, APIHandler):
     """WHIP and WHEP: each request is answered by the room itself."""
 
     auth_resource = AUTH_RESOURCE

@@ -10,7 +10,7 @@ import pytest
 from tornado.httpclient import HTTPClientError
 from tornado.httpserver import HTTPServer
 from tornado.testing import bind_unused_port
-from tornado.web import Application
+from tornado.web import Application, RequestHandler
 from tornado.websocket import websocket_connect
 
 import rtclab
@@ -18,7 +18,9 @@ from http_tools import SDP, SENDING
 from jupyter_tools import AUTHORIZED, BASE, TOKEN, JupyterServer, Socket, refusal
 from rtclab.jupyter.record import find_server, record_path
 from rtclab.jupyter.registry import Registry
+from rtclab.jupyter.rooms import RoomRequestHandler, RoomsHandler, SignalingSocket
 from rtclab.jupyter.share import ShareDesk, ShareSocket
+from rtclab.signaling.web import SecretQuery
 
 NOBODY: dict[str, str] = {}
 STRANGERS = [NOBODY, {"Authorization": "token guess"}, {"Cookie": "_xsrf=guess"}]
@@ -146,3 +148,9 @@ def test_a_fault_of_ours_puts_no_token_into_the_log(caplog: pytest.LogCaptureFix
     assert "Uncaught exception GET /room (127.0.0.1)" in caplog.text
     assert "RuntimeError: a fault of ours" in caplog.text
     assert TOKEN not in caplog.text
+
+
+@pytest.mark.parametrize("handler", [RoomsHandler, RoomRequestHandler, SignalingSocket, ShareSocket])
+def test_whoever_takes_a_token_keeps_it_out_of_the_log(handler: type[RequestHandler]) -> None:
+    assert handler.log_exception is SecretQuery.log_exception
+    assert handler._request_summary is SecretQuery._request_summary
