@@ -136,7 +136,8 @@ class Comparison:
                 cells = "".join(self._cells(line, name) for name in names)
                 unit = f'<td class="words unit">{line.unit}</td>'
                 lines.append(f'<tr><td class="words">{line.label}</td>{cells}{unit}</tr>')
-        caption = html.escape(f"{self._title()}. Small: what it is on paper. {self._doubts()}")
+        layers = f"{ONE_LAYER} " if "sfu" in names else ""
+        caption = html.escape(f"{self._title()}. Small: what it is on paper. {layers}{self._doubts()}")
         return (
             f'<style>{_STYLE}</style><table class="rtclab-compare"><caption>{caption}</caption>'
             f"<thead><tr><th></th>{head}<th></th></tr></thead><tbody>{''.join(lines)}</tbody></table>"
