@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import math
 
+import pandas as pd
 import pytest
 
 from comparison_rig import LATENCY_S, SOUND_LATENCY_S, VIDEO_BPS, recording
+from rtclab.comparison import Comparison
 from rtclab.comparison.figures import WITH_FORMULA, figures
 from rtclab.measure import formulas
 from rtclab.measure.formulas import ARCHITECTURES
@@ -95,9 +97,11 @@ def test_nobody_sees_anything() -> None:
     for recorder in blind.recorders.values():
         recorder.seen.clear()
         recorder.kept.clear()
-    row, _, _ = figures(blind)
+    row, people, latencies = figures(blind)
     assert (row["frames_missing"], row["fps"], row["freezes"]) == (1, 0, 6)
     assert math.isnan(row["latency_p50_s"])
+    frame = pd.DataFrame([row]).set_index("architecture")
+    assert Comparison(frame, people, latencies, blind.plan).plot()._repr_png_()
 
 
 def test_an_architecture_of_ones_own_has_no_formula() -> None:
