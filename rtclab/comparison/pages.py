@@ -170,8 +170,11 @@ def _encoders(figures: Mapping[str, Any]) -> int:
     """One for each connection in a mesh, one for each layer that is sent elsewhere."""
     if figures.get("via") == "direct":
         return int(figures.get("connections", 1))
-    layers = [bool(value) for name, value in figures.items() if name.endswith("_active")]
-    return sum(layers) if layers else int(figures.get("active") is not False)
+    layers = [name.removesuffix("active") for name in figures if name.endswith("_active")]
+    if not layers:
+        return int(figures.get("active") is not False)
+    # one that never had a frame is called active, too
+    return sum(bool(figures[f"{layer}active"] and figures.get(f"{layer}bitrate_bps")) for layer in layers)
 
 
 # -- what it is on paper --------------------------------------------------------------------------------

@@ -50,7 +50,9 @@ def told(architecture: str) -> Told:
             up.update(via="direct", connections=copies)
         picture = {"kind": "video", "bps": copies * VIDEO_BPS, **up}
         if architecture == "sfu":
-            picture.update(bps=sum(LAYERS.values()), **{f"{rid}_active": True for rid in LAYERS})
+            picture.update(bps=sum(LAYERS.values()))
+            picture.update({f"{rid}_active": True for rid in LAYERS})
+            picture.update({f"{rid}_bitrate_bps": bps for rid, bps in LAYERS.items()})
         lines = {
             f"video-{name}": picture,
             f"audio-{name}": {"kind": "audio", "bps": copies * AUDIO_BPS, **up},
@@ -115,7 +117,7 @@ def test_a_copy_too_many_is_seen(architecture: str) -> None:
 
 def test_what_stands_still_is_not_at_work() -> None:
     reports = told("sfu")
-    reports["bob"]["video-bob"].update(h_active=False, f_active=False)
+    reports["bob"]["video-bob"].update(h_active=False, f_bitrate_bps=0)
     reports["bob"]["video-alice"]["bps"] = 0
     entries = trace(reports)
     for entry in entries:
