@@ -2,6 +2,7 @@
 
 from .browsers import browser_figures
 from .compare import compare
+from .pages import page_figures
 from .result import Comparison
 
-__all__ = ["Comparison", "browser_figures", "compare"]
+__all__ = ["Comparison", "browser_figures", "compare", "page_figures"]

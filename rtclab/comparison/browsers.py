@@ -7,7 +7,7 @@ into its `stats` messages, beside what getStats counts. The room keeps these in 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -49,8 +49,13 @@ def browser_figures(room: Room, sent: Mapping[str, Mapping[int, float]] | None =
         One row for each viewer and video track of which something was told: ``viewer``, ``participant``,
         ``source``, ``via`` (``"room"``, ``"direct"``, ``"mix"``), ``samples`` (numbers read),
         ``latency_p50_s`` and ``latency_p95_s`` (NaN where `sent` says nothing), ``freezes`` and ``frozen_s``
-        (as the browser counts them on each connection), ``fps`` and ``bitrate_bps`` (on average). A mix has
-        no number.
+        (as the browser counts them on each connection), ``fps`` and ``bitrate_bps`` (on average). Who has
+        left keeps its name while the trace remembers it.
+
+    Notes
+    -----
+    A mix has no single number, so in an MCU latency is NaN. Browsers give no SSIM or PSNR, no skew of sound
+    and picture, and no processor time of the server. What each page sends and receives: `page_figures`.
     """
     tracks = {track.id: (track.participant, track.source) for track in room.tracks}
     return tile_figures(room.signaling, tracks, sent or {}, time.time() - time.monotonic())
@@ -69,25 +74,22 @@ def tile_figures(
     entries : iterable of TraceEntry
         What was said.
     tracks : mapping of str to (str, str)
-        Track id to participant and source.
+        Track id to participant and source, of what is published now.
     sent : mapping
         As above.
     clock_offset : float
         Seconds from the clock of `sent` to Unix time.
     """
+    entries = list(entries)
+    names = {**names_told(entries), **tracks}
     told: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for entry in entries:
-        if (
-            entry.type == "stats"
-            and entry.direction == "in"
-            and isinstance(entry.message.get("tracks"), list)
-        ):
-            for figures in entry.message["tracks"]:
-                if isinstance(figures, dict) and figures.get("kind") == "video" and "freezes" in figures:
-                    told.setdefault((entry.participant or "", str(figures.get("track"))), []).append(figures)
+    for viewer, _, rows_told in reports(entries):
+        for figures in rows_told:
+            if figures.get("kind") == "video" and "freezes" in figures:
+                told.setdefault((viewer, str(figures.get("track"))), []).append(figures)
     rows = []
     for (viewer, track), several in told.items():
-        participant, source = tracks.get(track, ("everyone", "mix") if track.startswith("mix-") else ("", ""))
+        participant, source = names.get(track, ("everyone", "mix") if track.startswith("mix-") else ("", ""))
         seen = {
             (number, float(figures["frame_time"]) - clock_offset)
             for figures in several
@@ -103,8 +105,8 @@ def tile_figures(
                 "samples": len(seen),
                 "latency_p50_s": found.p50_s,
                 "latency_p95_s": found.p95_s,
-                "freezes": _grown(several, "freezes"),
-                "frozen_s": _grown(several, "frozen_s"),
+                "freezes": grown(several, "freezes"),
+                "frozen_s": grown(several, "frozen_s"),
                 "fps": pd.Series([figures.get("fps") for figures in several], dtype=float).mean(),
                 "bitrate_bps": pd.Series(
                     [figures.get("bitrate_bps") for figures in several], dtype=float
@@ -114,7 +116,27 @@ def tile_figures(
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _grown(several: list[dict[str, Any]], counter: str) -> Any:
+def reports(entries: Iterable[TraceEntry]) -> Iterator[tuple[str, float, list[dict[str, Any]]]]:
+    """What pages have told: the participant, when (Unix seconds), and the figures of each track."""
+    for entry in entries:
+        if entry.type == "stats" and entry.direction == "in":
+            told, at = entry.message.get("tracks"), entry.message.get("time")
+            if isinstance(told, list) and isinstance(at, (int, float)):
+                yield entry.participant or "", at, [row for row in told if isinstance(row, dict)]
+
+
+def names_told(entries: Iterable[TraceEntry]) -> dict[str, tuple[str, str]]:
+    """Participant and source of each track that the room has told its clients of, by its id; mixes aside."""
+    names = {}
+    for entry in entries:
+        if entry.type in ("tracks", "welcome") and entry.direction == "out":
+            for track in entry.message["tracks"]:
+                if track["source"] != "mix":
+                    names[track["id"]] = (track["participant"]["name"], track["source"])
+    return names
+
+
+def grown(several: list[dict[str, Any]], counter: str) -> Any:
     """By how much a counter has grown; each connection counts from zero, so only within one of them."""
     return sum(
         max(after.get(counter, 0) - before.get(counter, 0), 0)

@@ -76,6 +76,8 @@ def compare(
 
     Notes
     -----
+    Each peer sends one layer, so the "sfu" here forwards like the relay; notebook 06_sfu measures layers.
+
     The server's processor time is that of the process's engine, so close other rooms first.
 
     Examples

@@ -8,6 +8,7 @@ a formula agrees only if every copy that it speaks of was really made, and nothi
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import av
@@ -17,12 +18,13 @@ from numpy.typing import NDArray
 
 from ..measure import Quality, formulas, freezes, latency, luma, mean_quality, onsets, quality, skew, summary
 from ..measure.formulas import ARCHITECTURES
+from ..measure.freezes import Freezes
 from ..measure.skew import SAMPLE_RATE
 from ..mixing.canvas import Canvas, Item
 from ..mixing.layouts import Rect
 from .recorder import Recorder
 from .talker import Talker
-from .trial import Recording
+from .trial import LAG_S, Recording
 
 WITH_FORMULA = (
     "uplink_bps",
@@ -61,10 +63,10 @@ def figures(recording: Recording) -> tuple[dict[str, Any], pd.DataFrame, pd.Data
     found = summary(latencies)
     row["latency_p50_s"], row["latency_p95_s"] = found.p50_s, found.p95_s
     row["frames_missing"] = found.missing / max(found.missing + found.frames, 1)
-    stops = [freezes(each["seen_s"].dropna()) for _, each in latencies.groupby(["viewer", "talker"])]
+    stops = _stops(recording, latencies)
     row["fps"] = float(np.mean([stop.fps for stop in stops]))
     row["freezes"] = sum(stop.count + stop.pauses for stop in stops)
-    row["frozen_s"] = sum(stop.total_s for stop in stops)
+    row["frozen_s"] = sum(stop.total_s + stop.paused_s for stop in stops)
     mean = mean_quality(_qualities(recording))
     row["ssim"], row["psnr_db"] = mean.ssim, mean.psnr_db
     skews = _skews(recording, latencies)
@@ -186,32 +188,55 @@ def _formulas(recording: Recording, participants: pd.DataFrame) -> dict[str, flo
 # -- what was seen and heard ----------------------------------------------------------------------------
 
 
-def _latencies(recording: Recording) -> pd.DataFrame:
-    parts = []
+def _pairs(recording: Recording) -> Iterator[tuple[str, Recorder, Talker]]:
+    """Each viewer's name and recorder with each talker that it watches."""
     for viewer, recorder in recording.recorders.items():
         for talker in recording.talkers:
             if talker.name != viewer:
-                part = latency(talker.sent, recorder.seen.get(talker.stream, []))
-                part.insert(0, "talker", talker.name)
-                part.insert(0, "viewer", viewer)
-                parts.append(part)
+                yield viewer, recorder, talker
+
+
+def _span(recording: Recording) -> tuple[float, float]:
+    """From when to when everybody recorded."""
+    return recording.begin.peers_at, recording.end.peers_at
+
+
+def _latencies(recording: Recording) -> pd.DataFrame:
+    """A row for all that was sent meanwhile, except for what may have been under way at the end."""
+    begin, end = _span(recording)
+    parts = []
+    for viewer, recorder, talker in _pairs(recording):
+        seen = recorder.seen.get(talker.stream, [])
+        found = latency(talker.sent, seen)
+        slowest = found["latency_s"][found["sent_s"] >= begin].max()  # NaN without a frame
+        under_way = np.fmax(slowest, LAG_S + 1 / talker.fps)
+        part = latency(talker.sent, seen, (begin, end - under_way))
+        part.insert(0, "talker", talker.name)
+        part.insert(0, "viewer", viewer)
+        parts.append(part)
     frame = pd.concat(parts, ignore_index=True)
     frame.insert(0, "architecture", recording.architecture)
     return frame
 
 
+def _stops(recording: Recording, latencies: pd.DataFrame) -> list[Freezes]:
+    """How evenly each talker's pictures came to each viewer, even if none did."""
+    stops = []
+    for viewer, _, talker in _pairs(recording):
+        own = (latencies["viewer"] == viewer) & (latencies["talker"] == talker.name)
+        stops.append(freezes(latencies.loc[own, "seen_s"].dropna(), _span(recording), talker.fps))
+    return stops
+
+
 def _qualities(recording: Recording) -> list[Quality]:
     references: dict[tuple[int, int], NDArray[np.uint8]] = {}
     found = []
-    for viewer, recorder in recording.recorders.items():
-        for talker in recording.talkers:
-            if talker.name == viewer:
-                continue
-            for number, received in recorder.kept.get(talker.stream, []):
-                key = talker.stream, number
-                if key not in references:
-                    references[key] = _reference(talker, number, received.shape, recording.mixed)
-                found.append(quality(references[key], received, without_code=True))
+    for _, recorder, talker in _pairs(recording):
+        for number, received in recorder.kept.get(talker.stream, []):
+            key = talker.stream, number
+            if key not in references:
+                references[key] = _reference(talker, number, received.shape, recording.mixed)
+            found.append(quality(references[key], received, without_code=True))
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -153,7 +154,8 @@ class Plot:
         axes.yaxis.set_major_formatter("{x:.3f}")
         axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         low = float(self._frame["ssim"].min())
-        axes.set_ylim(min(low - 0.25 * (1 - low), 0.98), 1)
+        if not math.isnan(low):  # else nobody saw anything
+            axes.set_ylim(min(low - 0.25 * (1 - low), 0.98), 1)
 
     def _dot(self, axes: Any, place: int, value: float, label: str, beside: bool = False) -> None:
         """A value with its label to the right or below."""

@@ -56,6 +56,7 @@ TABLE: dict[str, tuple[Line, ...]] = {
 
 BUSY = 0.8  # share of a core from which on the participants' thread delays what it measures
 LATE_S = 0.4  # over loopback only a queue takes so long
+ONE_LAYER = "Everybody sends one layer, so sfu forwards like relay; notebook 06_sfu measures layers."
 
 _STYLE = (
     ".rtclab-compare{border-collapse:collapse;font-variant-numeric:tabular-nums}"
@@ -88,7 +89,8 @@ class Comparison:
     participants : pandas.DataFrame
         The first of these for each participant.
     latencies : pandas.DataFrame
-        Every frame at every viewer: see `rtclab.measure.latency`.
+        Every frame that was sent while it was measured, at every viewer, seen or not: see
+        `rtclab.measure.latency`. The last ones, which may have been under way at the end, are left out.
     plan : Plan
         What was done.
     """
@@ -136,7 +138,8 @@ class Comparison:
                 cells = "".join(self._cells(line, name) for name in names)
                 unit = f'<td class="words unit">{line.unit}</td>'
                 lines.append(f'<tr><td class="words">{line.label}</td>{cells}{unit}</tr>')
-        caption = html.escape(f"{self._title()}. Small: what it is on paper. {self._doubts()}")
+        layers = f"{ONE_LAYER} " if "sfu" in names else ""
+        caption = html.escape(f"{self._title()}. Small: what it is on paper. {layers}{self._doubts()}")
         return (
             f'<style>{_STYLE}</style><table class="rtclab-compare"><caption>{caption}</caption>'
             f"<thead><tr><th></th>{head}<th></th></tr></thead><tbody>{''.join(lines)}</tbody></table>"

@@ -33,10 +33,12 @@ class Freezes:
         When each freeze began.
     pauses : int
         Intervals of more than 5 s.
+    paused_s : float
+        Seconds spent in these.
     frames : int
         Frames there were.
     fps : float
-        Mean frame rate from the first to the last frame.
+        Mean frame rate from the first to the last frame, or over the span.
     harmonic_fps : float
         Sum of the intervals over the sum of their squares: long intervals weigh more, as for a viewer.
     """
@@ -46,12 +48,15 @@ class Freezes:
     longest_s: float
     at: tuple[float, ...]
     pauses: int
+    paused_s: float
     frames: int
     fps: float
     harmonic_fps: float
 
 
-def freezes(times: Iterable[float]) -> Freezes:
+def freezes(
+    times: Iterable[float], span: tuple[float, float] | None = None, fps: float | None = None
+) -> Freezes:
     """Find the freezes in a sequence of frames.
 
     Parameters
@@ -59,15 +64,24 @@ def freezes(times: Iterable[float]) -> Freezes:
     times : iterable of float
         When each new frame was shown, in seconds; sorted here. A frame that repeats the picture before it
         (a mixer does that for a frozen input) does not belong in it.
+    span : tuple of (float, float), optional
+        From when to when was looked. Times outside are left out, and a picture that stands at either end, or
+        all the time, is seen.
+    fps : float, optional
+        At which rate frames came before these, so that the first intervals can be judged, too.
     """
     ordered = np.sort(np.array(list(times), float))
-    intervals = np.diff(ordered)
-    recent: deque[float] = deque(maxlen=WINDOW)
+    bounds = ordered
+    if span is not None:
+        ordered = ordered[(ordered >= span[0]) & (ordered <= span[1])]
+        bounds = np.array([span[0], *ordered, span[1]])
+    intervals = np.diff(bounds)
+    recent: deque[float] = deque([] if fps is None else [1 / fps] * LEAST, WINDOW)
     frozen: list[tuple[float, float]] = []
-    pauses = 0
-    for begin, interval in zip(ordered, intervals, strict=False):
+    paused: list[float] = []
+    for begin, interval in zip(bounds, intervals, strict=False):
         if interval > PAUSE_S:
-            pauses += 1
+            paused.append(float(interval))
             continue
         recent.append(float(interval))
         average = sum(recent) / len(recent)
@@ -75,13 +89,15 @@ def freezes(times: Iterable[float]) -> Freezes:
             frozen.append((float(begin), float(interval)))
     lengths = [length for _, length in frozen]
     total, squares = float(intervals.sum()), float((intervals**2).sum())
+    shown = len(intervals) if span is None else len(ordered)  # in a span one interval more than frames
     return Freezes(
         len(frozen),
         float(sum(lengths)),
         max(lengths, default=0.0),
         tuple(begin for begin, _ in frozen),
-        pauses,
+        len(paused),
+        sum(paused),
         len(ordered),
-        len(intervals) / total if total else float("nan"),
+        shown / total if total else float("nan"),
         total / squares if squares else float("nan"),
     )

@@ -78,8 +78,31 @@ def test_freezes_of_several_connections_are_added_up() -> None:
     assert (row["via"], row["freezes"], row["frozen_s"]) == ("room", 3, 1.5)
 
 
+def test_who_has_left_keeps_its_name() -> None:
+    sent = {"alice": {n: 100 + n / 15 for n in range(30)}}
+    listed = [
+        {"id": "t1", "participant": {"id": "p1", "name": "alice"}, "source": "camera"},
+        {"id": "mix-video", "participant": {"id": "", "name": "room"}, "source": "mix"},
+    ]
+    tracks = {"type": "tracks", "revision": 1, "tracks": listed}
+    entries = [
+        TraceEntry(1.0, "out", "bob", "bob", "websocket", tracks),
+        told(101, "bob", shown("t1", 101.1, 15), shown("mix-video", 101.1, 1, via="mix")),
+    ]
+    frame = tile_figures(entries, {}, sent, OFFSET)
+    assert frame["participant"].tolist() == ["alice", "everyone"]
+    assert frame["source"].tolist() == ["camera", "mix"]
+    assert frame["latency_p50_s"][0] == pytest.approx(0.1, abs=1e-4)
+    assert math.isnan(frame["latency_p50_s"][1])
+
+
 def test_malformed_reports_are_left_out() -> None:
-    messages: list[Any] = [{"type": "stats"}, {"type": "stats", "tracks": [3, {"kind": "video"}]}, "stats"]
+    messages: list[Any] = [
+        {"type": "stats"},
+        {"type": "stats", "time": 1, "tracks": [3, {"kind": "video"}]},
+        {"type": "stats", "time": "now", "tracks": [shown("t1", 1, 5)]},
+        "stats",
+    ]
     entries = [TraceEntry(1.0, "in", "x", "bob", "comm", message) for message in messages]
     assert tile_figures(entries, {}, {}, OFFSET).empty
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import math
 
+import pandas as pd
 import pytest
 
 from comparison_rig import LATENCY_S, SOUND_LATENCY_S, VIDEO_BPS, recording
+from rtclab.comparison import Comparison
 from rtclab.comparison.figures import WITH_FORMULA, figures
 from rtclab.measure import formulas
 from rtclab.measure.formulas import ARCHITECTURES
@@ -61,6 +63,45 @@ def test_lost_pictures_are_missing_and_no_freeze_at_ten_a_second() -> None:
     assert row["freezes"] == 0
     assert row["fps"] == pytest.approx(8, abs=0.3)
     assert latencies["seen_s"].isna().sum() > 0
+
+
+def test_a_picture_that_stops_for_good_is_frozen_and_missing() -> None:
+    stopped = recording("sfu")
+    recorder, talker = stopped.recorders["bob"], stopped.talkers[0]
+    recorder.seen[talker.stream] = recorder.seen[talker.stream][:20]  # of four seconds two
+    row, _, latencies = figures(stopped)
+    own = latencies[(latencies["viewer"] == "bob") & (latencies["talker"] == "alice")]
+    assert own["seen_s"].notna().sum() == 20
+    assert 16 <= own["seen_s"].isna().sum() <= 19  # the last may have been under way
+    assert row["freezes"] == 1
+    assert row["frozen_s"] == pytest.approx(4 - (1.9 + LATENCY_S))
+    assert row["fps"] == pytest.approx((5 * 10 + 5) / 6)
+    assert 0.06 < row["frames_missing"] < 0.09
+
+
+def test_a_picture_that_never_comes_is_frozen_and_missing() -> None:
+    deaf = recording("sfu")
+    deaf.recorders["bob"].seen.clear()
+    deaf.recorders["bob"].kept.clear()
+    row, _, latencies = figures(deaf)
+    bobs = latencies["viewer"] == "bob"
+    assert bobs.sum() >= 2 * 36
+    assert (latencies["seen_s"].isna() == bobs).all()
+    assert (row["freezes"], row["frozen_s"]) == (2, 8.0)
+    assert row["fps"] == pytest.approx(4 * 10 / 6)
+    assert row["frames_missing"] == pytest.approx(1 / 3, abs=0.02)
+
+
+def test_nobody_sees_anything() -> None:
+    blind = recording("relay")
+    for recorder in blind.recorders.values():
+        recorder.seen.clear()
+        recorder.kept.clear()
+    row, people, latencies = figures(blind)
+    assert (row["frames_missing"], row["fps"], row["freezes"]) == (1, 0, 6)
+    assert math.isnan(row["latency_p50_s"])
+    frame = pd.DataFrame([row]).set_index("architecture")
+    assert Comparison(frame, people, latencies, blind.plan).plot()._repr_png_()
 
 
 def test_an_architecture_of_ones_own_has_no_formula() -> None:

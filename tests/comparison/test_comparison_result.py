@@ -17,7 +17,7 @@ from comparison_rig import recording
 from rtclab.comparison import Comparison
 from rtclab.comparison.figures import figures
 from rtclab.comparison.plot import DARK, LIGHT, Colours
-from rtclab.comparison.result import TABLE
+from rtclab.comparison.result import ONE_LAYER, TABLE
 from rtclab.measure.formulas import ARCHITECTURES
 
 
@@ -45,6 +45,12 @@ def test_the_table_has_every_line_and_the_formulas(comparison: Comparison) -> No
     assert cells == [("960", "960"), *[("480", "480")] * 3]
     assert "nan" not in page
     assert repr(comparison).startswith("<Comparison of mesh, relay, sfu, mcu: 3 participants")
+
+
+def test_the_table_says_that_one_layer_is_sent(comparison: Comparison) -> None:
+    assert ONE_LAYER in comparison._repr_html_()
+    without = dataclasses.replace(comparison, frame=comparison.frame.drop(index="sfu"))
+    assert ONE_LAYER not in without._repr_html_()
 
 
 def test_a_busy_machine_is_named(comparison: Comparison) -> None:

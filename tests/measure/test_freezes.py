@@ -51,6 +51,29 @@ def test_more_than_five_seconds_is_a_pause() -> None:
     times = steady(30, 60)
     found = freezes([*times, *steady(30, 60, times[-1] + 5.5)])
     assert (found.count, found.pauses) == (0, 1)
+    assert found.paused_s == pytest.approx(5.5)
+
+
+@pytest.mark.parametrize(
+    ("times", "count", "total_s", "fps"),
+    [
+        (steady(10, 40, 100.05), 0, 0.0, 10.0),
+        (steady(10, 20, 100.05), 1, 2.05, 5.0),  # it stops for good
+        (steady(10, 20, 102.05), 1, 2.05, 5.0),  # it comes late
+        ([100.05], 1, 3.95, 0.25),
+        ([], 1, 4.0, 0.0),
+        (steady(10, 20, 104.05), 1, 4.0, 0.0),  # all of them later
+    ],
+)
+def test_in_a_span_its_ends_count(times: list[float], count: int, total_s: float, fps: float) -> None:
+    found = freezes(times, (100.0, 104.0), 10)
+    assert (found.count, found.pauses) == (count, 0)
+    assert [found.total_s, found.fps] == pytest.approx([total_s, fps])
+
+
+def test_nothing_in_a_long_span_is_a_pause() -> None:
+    found = freezes([], (100.0, 106.0), 10)
+    assert (found.count, found.pauses, found.paused_s, found.fps) == (0, 1, 6.0, 0.0)
 
 
 def test_long_intervals_weigh_more_in_the_harmonic_rate() -> None:

@@ -81,3 +81,26 @@ def test_nothing_seen() -> None:
     frame = latency({1: 1.0}, [])
     assert frame.empty
     assert math.isnan(summary(frame).p95_s)
+
+
+def test_arrays_series_and_frames_are_taken() -> None:
+    sent = {n: 10 + n / 10 for n in range(5)}
+    seen = [(65536 + 1, 10.15), (3, 10.38), (4, 10.52)]
+    expected = latency(sent, seen)
+    assert expected["latency_s"].isna().tolist() == [False, True, False, False]
+    for same_sent in (sent, pd.Series(sent)):
+        for same_seen in (seen, np.array(seen), pd.DataFrame(seen, columns=["number", "at_s"])):
+            pd.testing.assert_frame_equal(latency(same_sent, same_seen), expected)
+    with pytest.raises(ValueError, match=r"two columns.*\['viewer', 'frame', 'at_s'\]"):
+        latency(sent, pd.DataFrame([("bob", 3, 10.38)], columns=["viewer", "frame", "at_s"]))
+
+
+def test_all_that_was_sent_in_a_span_has_a_row() -> None:
+    sent = {n: float(n) for n in range(10)}
+    frame = latency(sent, [(4, 4.5), (5, 5.5)], (2.5, 7.0))
+    assert frame["frame"].tolist() == [3, 4, 5, 6, 7]
+    assert frame["seen_s"].isna().tolist() == [True, False, False, True, True]
+    assert latency(sent, [(1, 1.5), (8, 8.5)], (2.5, 7.0))["frame"].tolist() == list(range(1, 9))
+    found = summary(latency(sent, [], (2.5, 7.0)))
+    assert (found.frames, found.missing) == (0, 5)
+    assert latency(sent, [], (7.5, 7.0)).empty
