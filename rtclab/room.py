@@ -157,7 +157,11 @@ class Room(Sharing):
 
     async def _start(self, kind: type[Architecture]) -> None:
         loop = asyncio.get_running_loop()
-        self._take_up(kind)
+        try:
+            self._take_up(kind)
+        except BaseException:
+            self._port.close()
+            raise
         self._port.start(loop, self._drained)
         self._tick = loop.call_later(TICK_S, self._on_tick)
         self._engine.add(self._close, self._port.paths.sockets)
@@ -187,9 +191,11 @@ class Room(Sharing):
 
     def _on_tick(self) -> None:
         now = self._engine.loop.time()
-        if now >= self._ticked + LATEST_TICK_S:
-            self._do_what_is_due(now)
-        self._tick = self._engine.loop.call_at(self._ticked + LATEST_TICK_S, self._on_tick)
+        try:
+            if now >= self._ticked + LATEST_TICK_S:
+                self._do_what_is_due(now)
+        finally:  # what failed once must not end the room's time
+            self._tick = self._engine.loop.call_at(self._ticked + LATEST_TICK_S, self._on_tick)
 
     def _do_what_is_due(self, now: float) -> None:
         self._ticked = now
@@ -205,7 +211,8 @@ class Room(Sharing):
         """How the room forwards: ``"mesh"``, ``"relay"``, ``"sfu"``, ``"mcu"`` or one of your own.
 
         Assigning another switches while people are in the room: what they publish and watch stays, and
-        widgets and headless peers follow by themselves.
+        widgets and headless peers follow by themselves. What the ``__init__`` of one of your own raises is
+        raised here, and the room keeps the one it has.
         """
         return str(self._server.room["architecture"])
 

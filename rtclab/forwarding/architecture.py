@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from ..errors import RtclabError
 from ..mixing.limits import check_mix
 from .consumer import Consumer
-from .layers import Choice, Layer
+from .layers import Choice, Layer, Reason
 from .producer import Producer, Upstream
 
 if TYPE_CHECKING:
@@ -202,17 +202,68 @@ class Architecture:
         """Give up everything; the next architecture has begun or the room ends."""
 
 
+def _is_choice(choice: object, consumer: Consumer, layers: list[Layer]) -> bool:
+    """Whether a consumer can be given what `Architecture.choose` said."""
+    return (
+        isinstance(choice, Choice)
+        and (choice.index is None or _is_index(choice.index, consumer.producer))
+        and isinstance(choice.reason, Reason | None)
+        and isinstance(choice.temporal, int | None)
+    )
+
+
+def _is_upstream(upstream: object, producer: Producer) -> bool:
+    """Whether a publisher can be told what `Architecture.upstream` said."""
+    return (
+        isinstance(upstream, Upstream)
+        and isinstance(upstream.streams, set | frozenset)
+        and all(_is_index(index, producer) for index in upstream.streams)
+        and isinstance(upstream.reason, Reason | None)
+        and isinstance(upstream.bitrate, int | None)
+    )
+
+
+def _is_listing(listing: object, client_id: str) -> bool:
+    """Whether a client can be told what `Architecture.lists` said."""
+    return listing is None or (
+        isinstance(listing, Sequence) and all(isinstance(output, Output) for output in listing)
+    )
+
+
+def _is_index(index: object, producer: Producer | None) -> bool:
+    return producer is not None and isinstance(index, int) and 0 <= index < len(producer.streams)
+
+
+_CHECKS: dict[str, Callable[..., bool]] = {
+    "choose": _is_choice,
+    "upstream": _is_upstream,
+    "lists": _is_listing,
+}
+
+
 def fenced(architecture: Architecture) -> Architecture:
-    """Keep the errors of somebody's class from the room: what fails is logged once and done as the base
-    class does it."""
+    """Keep the errors of somebody's class from the room: what fails, or returns what cannot be followed, is
+    logged once and done as the base class does it.
+
+    Raises
+    ------
+    rtclab.errors.RtclabError
+        The class has an ``__init__`` that does not call the base class's.
+    """
+    if not (hasattr(architecture, "stage") and hasattr(architecture, "version")):
+        raise RtclabError(f"{type(architecture).__name__}.__init__ must call super().__init__(stage)")
     logged: set[str] = set()
 
     def fence(name: str) -> Callable[..., Any]:
         method, base = getattr(architecture, name), getattr(Architecture, name)
+        check = _CHECKS.get(name, lambda *answer: True)
 
         def call(*arguments: Any) -> Any:
             try:
-                return method(*arguments)
+                answer = method(*arguments)
+                if check(answer, *arguments):
+                    return answer
+                raise RtclabError(f"{name} must not return {answer!r}")
             except Exception:
                 if name not in logged:
                     logged.add(name)

@@ -51,8 +51,8 @@ class Switching:
     def take_up(self, architecture: Architecture) -> None:
         """Forward by `architecture` and tell everybody."""
         server = self.server
-        self.router.take_up(architecture, server.clock())
         server.room["architecture"] = architecture.name
+        self.router.take_up(architecture, server.clock())
         for member in server.members.values():
             self.tell_architecture(member)
         self.news = True

@@ -40,6 +40,11 @@ def test_a_mix_costs_quality_and_processor_time(comparison: rtclab.Comparison) -
     assert frame["server_cores"]["mcu"] > frame["server_cores"]["relay"] > frame["server_cores"]["mesh"]
 
 
+def test_relay_and_sfu_look_alike(comparison: rtclab.Comparison) -> None:
+    ssim = comparison.frame["ssim"]
+    assert ssim["sfu"] == pytest.approx(ssim["relay"], abs=0.02)
+
+
 def test_every_viewer_saw_every_talker(comparison: rtclab.Comparison) -> None:
     pairs = comparison.latencies.dropna().groupby(["architecture", "viewer", "talker"]).size()
     assert len(pairs) == 2 * len(ARCHITECTURES)

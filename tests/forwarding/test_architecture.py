@@ -46,7 +46,7 @@ class Theatre(Hall):
         self.asked.append((producer.id, sorted(upstream.streams), reason))
 
     def take_up(self, kind: type[Architecture], now: float = 0.0) -> Architecture:
-        chosen = kind(Stage(self.router, self.loop, self.options, str, lambda: None))
+        chosen = fenced(kind(Stage(self.router, self.loop, self.options, str, lambda: None)))
         self.router.take_up(chosen, now)
         return chosen
 
@@ -306,8 +306,7 @@ def test_an_architecture_of_ones_own(theatre: Theatre, caplog: pytest.LogCapture
         track = theatre.simulcast(alice, 0.1)
         consumer = theatre.watch(bob, track)
         with caplog.at_level(logging.ERROR):
-            chosen = fenced(Upside(Stage(theatre.router, theatre.loop, theatre.options, str, lambda: None)))
-            theatre.router.take_up(chosen, 0.2)
+            theatre.take_up(Upside, 0.2)
             for now in (0.3, 0.5, 0.7):
                 theatre.tick(now)
         assert consumer.target_rid == "q"
@@ -317,6 +316,68 @@ def test_an_architecture_of_ones_own(theatre: Theatre, caplog: pytest.LogCapture
         ]
     finally:
         del architectures["upside"]
+
+
+def answering(**answers: object) -> type[Architecture]:
+    """An architecture whose methods return these."""
+    members = {name: lambda *arguments, answer=answer: answer for name, answer in answers.items()}
+    return type("Answering", (Architecture,), {"name": "answering", **members})
+
+
+WRONG: list[tuple[str, object]] = [
+    ("choose", None),
+    ("choose", 0),
+    ("choose", Choice(3, None)),
+    ("choose", Choice(-1, None)),
+    ("choose", Choice("q", None)),  # type: ignore[arg-type]
+    ("choose", Choice(0, "loud")),  # type: ignore[arg-type]
+    ("choose", Choice(0, None, temporal="all")),  # type: ignore[arg-type]
+    ("upstream", None),
+    ("upstream", Upstream(frozenset([3]))),
+    ("upstream", Upstream([0])),  # type: ignore[arg-type]
+    ("upstream", Upstream(frozenset([0]), "loud")),  # type: ignore[arg-type]
+    ("upstream", Upstream(frozenset([0]), None, "much")),  # type: ignore[arg-type]
+]
+
+
+@pytest.mark.parametrize(("method", "answer"), WRONG)
+def test_what_cannot_be_followed_is_logged_once_and_done_as_the_base_class_does_it(
+    theatre: Theatre, caplog: pytest.LogCaptureFixture, method: str, answer: object
+) -> None:
+    alice, bob = theatre.join("alice"), theatre.join("bob")
+    track = theatre.simulcast(alice, 0.1)
+    consumer = theatre.watch(bob, track)
+    with caplog.at_level(logging.ERROR):
+        theatre.take_up(answering(**{method: answer}), 0.2)
+        for now in (0.3, 0.5, 0.7):
+            theatre.layers(track, now, keyframe=True)
+            theatre.tick(now)
+    assert (consumer.target_rid, consumer.wanted, consumer.flowing()) == ("f", 2, True)
+    assert theatre.asked == []
+    (record,) = caplog.records
+    assert record.getMessage() == f"architecture 'answering': {method} failed; the default is used"
+    assert record.exc_text is not None
+    assert f"{method} must not return {answer!r}" in record.exc_text
+
+
+@pytest.mark.parametrize("answer", ["alice", [None], 7])
+def test_a_listing_that_is_none_is_that_of_the_base_class(
+    theatre: Theatre, caplog: pytest.LogCaptureFixture, answer: object
+) -> None:
+    with caplog.at_level(logging.ERROR):
+        chosen = theatre.take_up(answering(lists=answer))
+        assert [chosen.lists("alice"), chosen.lists("bob")] == [None, None]
+    assert [record.getMessage() for record in caplog.records] == [
+        "architecture 'answering': lists failed; the default is used"
+    ]
+
+
+def test_an_architecture_has_to_begin_as_the_base_class_does(theatre: Theatre) -> None:
+    former = theatre.router.architecture
+    kind = type("Forgetful", (Architecture,), {"__init__": lambda self, stage: None})
+    with pytest.raises(RtclabError, match=r"Forgetful.__init__ must call super\(\).__init__\(stage\)"):
+        theatre.take_up(kind)
+    assert theatre.router.architecture is former
 
 
 def test_what_cannot_be_registered() -> None:

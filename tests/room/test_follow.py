@@ -150,13 +150,27 @@ def test_who_stops_publishing_ends_what_was_watched(room: rtclab.Room, architect
 
 def test_nobody_watches_so_nothing_is_sent(room: rtclab.Room) -> None:
     room.architecture = "relay"
-    alice, bob = room.join("alice"), room.join("bob")
-    alice.publish(small(sound=False))
+    alice, bob, carol = (room.join(name) for name in ("alice", "bob", "carol"))
+    for peer in (alice, carol):
+        peer.publish(small(sound=False))
+    other = bob.watch("carol")
 
     def sent() -> int:
         return int(alice.stats()["packets"].iloc[0])
 
+    def passed() -> list[int]:
+        """Packets of alice's that came into the room and left it."""
+        stats = room.stats()
+        counts = stats[stats["publisher"] == "alice"].groupby("direction")["packets"].sum()
+        return [int(counts.get(direction, 0)) for direction in ("in", "out")]
+
+    def nothing_passes() -> bool:
+        before, frames = passed(), other.received
+        until(lambda: other.received > frames + 10, "what somebody watches has stopped, too")
+        return passed() == before
+
     until(lambda: not alice.stats()["encoder_active"].any(), "it is sent although nobody watches")
+    until(nothing_passes, "packets come although nobody watches")
     still = sent()
     frames = int(alice.stats()["frames"].iloc[0])
     video = bob.watch("alice")
@@ -164,8 +178,10 @@ def test_nobody_watches_so_nothing_is_sent(room: rtclab.Room) -> None:
     assert sent() > still
     assert int(alice.stats()["frames"].iloc[0]) > frames
     assert readable_numbers(video, 5)[-1] > first
+    assert min(passed()) > 0
     video.close()
     until(lambda: not alice.stats()["encoder_active"].any(), "it is sent although nobody watches any more")
+    until(nothing_passes, "packets come although nobody watches any more")
 
 
 def test_frames_are_timed_from_the_encoder_to_the_listener(room: rtclab.Room) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -114,18 +115,18 @@ def test_each_hears_all_others_and_never_themselves(room: rtclab.Room) -> None:
         return {of: strength(samples, hertz) for of, hertz in tones.items()}
 
     for name in sounds:
-        missing = {of for of in tones if of != name}
-        own: list[float] = []
+        others = [of for of in tones if of != name]
+        whole: list[tuple[float, float]] = []  # how loud the weakest of the others is, and who listens
         for _ in range(120):  # a starved machine breaks the tones up for a while
             levels = heard(name)
-            loud = {of for of in tones if of != name and levels[of] > -37}
-            missing -= loud
-            if loud:
-                own.append(levels.get(name, -100.0))
-            if not missing:
+            weakest = min(levels[of] for of in others)
+            if weakest > -37:
+                whole.append((weakest, levels.get(name, -100.0)))
+            if len(whole) == 5:
                 break
-        assert not missing, (name, missing)
-        assert min(own) < -60, (name, own)
+        assert whole, (name, levels)
+        clearest = sorted(whole)[-3:]
+        assert statistics.median(own for _, own in clearest) < -60, (name, whole)
 
 
 def test_a_frozen_picture_is_dimmed_and_the_others_move_on(room: rtclab.Room) -> None:

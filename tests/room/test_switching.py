@@ -9,9 +9,11 @@ import pytest
 
 import rtclab
 from rtclab.engine import get_engine
-from rtclab.errors import Closed
+from rtclab.errors import Closed, RtclabError
+from rtclab.forwarding.architecture import Architecture, Stage, architectures
 from rtclab.signaling import inprocess
 from rtclab.signaling.messages import VERSION
+from waiting import until
 
 
 class Bare:
@@ -115,6 +117,83 @@ def test_who_publishes_into_a_mesh_is_told_at_once_to_send_the_room_nothing(room
     kinds = [message["type"] for message in told]
     assert kinds[kinds.index("answer") :][:2] == ["answer", "encodings"]
     assert not told[kinds.index("encodings")]["active"]
+
+
+@pytest.fixture
+def own(monkeypatch: pytest.MonkeyPatch) -> Callable[[type[Architecture]], type[Architecture]]:
+    """Registers an architecture as ``"own"`` for one test."""
+    monkeypatch.setitem(architectures, "own", Architecture)
+    return rtclab.architecture("own")
+
+
+def test_a_method_without_a_return_does_not_stop_the_room(
+    room: rtclab.Room, own: Callable[[type[Architecture]], type[Architecture]]
+) -> None:
+    methods = dict.fromkeys(("choose", "upstream", "lists"), lambda *arguments: None)
+    own(type("Silent", (Architecture,), methods))
+    alice, bob = room.join("alice"), room.join("bob")
+    alice.publish(rtclab.TestPattern(160, 90, fps=10, sound=False))
+    video = bob.watch("alice")
+    room.architecture = "own"
+    before, rounds = video.received, room._ticked
+    until(lambda: video.received > before + 10, "the picture stands still")
+    until(lambda: room._ticked > rounds + 1, "the room's time has ended")
+    carol = room.join("carol")
+    assert carol.watch("alice").next_frame(20).shape == (90, 160, 3)
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_an_architecture_that_cannot_begin_is_not_taken_up(
+    room: rtclab.Room, own: Callable[[type[Architecture]], type[Architecture]], begun: bool
+) -> None:
+    @own
+    class Broken(Architecture):
+        def __init__(self, stage: Stage) -> None:
+            if begun:
+                super().__init__(stage)
+            raise ZeroDivisionError("a mistake")
+
+    room.architecture = "mcu"
+    former = room._router.architecture
+    alice, bob = room.join("alice"), room.join("bob")
+    alice.publish(rtclab.TestPattern(160, 90, fps=10, sound=False))
+    video = bob.watch("alice")
+    with pytest.raises(ZeroDivisionError, match="a mistake"):
+        room.architecture = "own"
+    assert room.architecture == "mcu"
+    assert room._router.architecture is former
+    before = video.received
+    until(lambda: video.received > before + 3, "the picture stands still")
+    assert video.via == "mix"
+    room.architecture = "sfu"
+    until(lambda: video.via == "room", "it cannot be switched any more")
+
+
+def test_a_room_that_cannot_begin_gives_its_port_back(
+    room: rtclab.Room, own: Callable[[type[Architecture]], type[Architecture]]
+) -> None:
+    own(type("Broken", (Architecture,), {"__init__": lambda self, stage: None}))
+    port = room.udp_port
+    room.close()
+    for _ in range(2):
+        with pytest.raises(RtclabError, match="must call"):
+            rtclab.Room(udp_port=port, host_candidates=["127.0.0.1"], architecture="own")
+
+
+def test_a_mistake_in_a_tick_does_not_end_the_rooms_time(
+    room: rtclab.Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tick = room._router.tick
+    failed: list[float] = []
+
+    def fail_once(now: float) -> None:
+        if not failed:
+            failed.append(now)
+            raise ZeroDivisionError
+        tick(now)
+
+    monkeypatch.setattr(room._router, "tick", fail_once)
+    until(lambda: failed and room._ticked > failed[0] + 1, "the room's time has ended")
 
 
 def test_a_closed_room_is_not_switched() -> None:

@@ -131,6 +131,39 @@ def test_why_nothing_comes_is_said_on_the_tile(lab: Page) -> None:
     expect(tile(widget, "bob")).to_contain_text("The picture is off.")
 
 
+def test_a_gap_after_a_switch_is_explained_until_the_next_frame(lab: Page) -> None:
+    widget = show(lab)
+    lab.evaluate("room.add('bob', [picture(200)])")
+    expect(widget).to_have_attribute("data-status", "live", timeout=LIVE)
+    video, reason = (tile(widget, "bob").locator(which) for which in ("video", ".rtclab-reason"))
+    expect(reason).to_be_hidden()
+    hold = "(media) => Promise.all(seat().pc.getSenders().map((sender) => sender.replaceTrack(media)))"
+    take_up = """(name) => room.say(
+      seat(), { type: "architecture", name, direct: name === "mesh", mixed: false, peers: [] }
+    )"""
+    # asked for after the tile has asked, so called after the tile has seen the frame
+    explained_after_next_frame = f"""(video) => new Promise((done) => {{
+      const reason = video.parentElement.querySelector(".rtclab-reason");
+      video.requestVideoFrameCallback(() => done(!reason.hidden));
+      ({hold})(room.tracks.get("t1").media);
+    }})"""
+    lab.evaluate(hold)
+    lab.evaluate(take_up, "relay")
+    expect(reason).to_have_text("Switching to relay \u2026", timeout=LIVE)
+    assert not video.evaluate(explained_after_next_frame)
+    lab.evaluate(take_up, "mesh")
+    # what is shown so long after a switch came by the new way
+    video.evaluate("""(video) => new Promise((done) => {
+      const begin = performance.now();
+      const next = () => performance.now() > begin + 1500 ? done() : video.requestVideoFrameCallback(next);
+      next();
+    })""")
+    expect(reason).to_be_hidden(timeout=LIVE)
+    lab.evaluate(hold)
+    expect(reason).to_have_text("No direct connection to bob yet: trying \u2026", timeout=LIVE)
+    assert not video.evaluate(explained_after_next_frame)
+
+
 def test_sound_is_played_once_for_all_views_and_muted_by_person(lab: Page) -> None:
     widget = show(lab, count=2)
     lab.evaluate("room.add('bob', [picture(200), tone()])")
