@@ -116,8 +116,9 @@ def decode_opus(payloads: Iterable[bytes]) -> NDArray[np.int16]:
 
 
 def strength(samples: NDArray[np.int16], hertz: float) -> float:
-    """The level of one frequency in dB relative to full scale."""
+    """The level of one frequency in dB relative to full scale; the mixer, following a clock, may shift it."""
     mono = samples[:, 0].astype(float) / 32768
     window = np.hanning(len(mono))
-    at = np.exp(-2j * math.pi * hertz * np.arange(len(mono)) / 48_000)
-    return 20 * math.log10(abs(np.sum(mono * window * at)) * 2 / window.sum() + 1e-9)
+    lines = np.abs(np.fft.rfft(mono * window)) * 2 / window.sum()
+    near = np.abs(np.fft.rfftfreq(len(mono), 1 / 48_000) - hertz) <= max(hertz / 100, 48_000 / len(mono))
+    return 20 * math.log10(lines[near].max() + 1e-9)

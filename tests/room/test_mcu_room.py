@@ -116,17 +116,16 @@ def test_each_hears_all_others_and_never_themselves(room: rtclab.Room) -> None:
 
     for name in sounds:
         others = [of for of in tones if of != name]
-        whole: list[tuple[float, float]] = []  # how loud the weakest of the others is, and who listens
+        whole: list[tuple[float, float]] = []  # how loud the weakest of the others is, and one's own voice
         for _ in range(120):  # a starved machine breaks the tones up for a while
             levels = heard(name)
             weakest = min(levels[of] for of in others)
             if weakest > -37:
                 whole.append((weakest, levels.get(name, -100.0)))
-            if len(whole) == 5:
+            if len(whole) == 3:
                 break
         assert whole, (name, levels)
-        clearest = sorted(whole)[-3:]
-        assert statistics.median(own for _, own in clearest) < -60, (name, whole)
+        assert statistics.median(own for _, own in whole) < -60, (name, whole)
 
 
 def test_a_frozen_picture_is_dimmed_and_the_others_move_on(room: rtclab.Room) -> None:
