@@ -136,8 +136,9 @@ class Voice:
             self._target = max(self._target - BLOCK // 2, FIRST_TARGET)
         if self._blocks < WINDOW:
             return
-        # one packet must be left: as the clocks drift apart, each in turn comes just after its tick
-        least_left, most_left = self._target - BLOCK, self._target - BLOCK // 2
+        # One packet must be left: as the clocks drift apart, each in turn comes just after its tick. While
+        # only some do, one window has a whole packet more than another, which is no drift.
+        least_left, most_left = self._target - BLOCK, self._target + BLOCK // 4
         if self._left > most_left + 2 * BLOCK:
             self._skip(BLOCK)
             self._step = 0

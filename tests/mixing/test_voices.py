@@ -122,6 +122,20 @@ def test_too_much_is_dropped_at_once() -> None:
     assert voice.dropped > 0
 
 
+def test_packets_that_come_now_before_and_now_after_their_tick_do_not_bend_a_tone() -> None:
+    voice = Voice()
+    at = fed(voice, 400, 3)
+    heard = []
+    for window in range(40):
+        for block in range(25):
+            heard.append(voice.take())
+            after = window % 3 == 0 and block in (10, 20)  # then the next one comes with it
+            at = fed(voice, 400, 0 if after else 2 if window % 3 == 0 and block in (11, 21) else 1, at)
+    samples = np.concatenate(heard)
+    assert voice.late == voice.dropped == 0
+    assert np.array_equal(samples[240:], tone(400, len(samples))[240:])
+
+
 @pytest.mark.parametrize("parts_per_million", [-300, 300])
 def test_a_clock_that_runs_wrong_neither_piles_up_nor_breaks_up(parts_per_million: int) -> None:
     voice = Voice()
