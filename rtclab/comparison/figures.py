@@ -206,11 +206,11 @@ def _latencies(recording: Recording) -> pd.DataFrame:
     begin, end = _span(recording)
     parts = []
     for viewer, recorder, talker in _pairs(recording):
-        seen = recorder.seen.get(talker.stream, [])
-        found = latency(talker.sent, seen)
-        slowest = found["latency_s"][found["sent_s"] >= begin].max()  # NaN without a frame
+        part = latency(talker.sent, recorder.seen.get(talker.stream, []), (begin, end))
+        slowest = part["latency_s"][part["sent_s"] >= begin].max()  # NaN without a frame
         under_way = np.fmax(slowest, LAG_S + 1 / talker.fps)
-        part = latency(talker.sent, seen, (begin, end - under_way))
+        last_seen = part["frame"][part["seen_s"].notna()].max()
+        part = part[(part["sent_s"] <= end - under_way) | (part["frame"] <= last_seen)]
         part.insert(0, "talker", talker.name)
         part.insert(0, "viewer", viewer)
         parts.append(part)
