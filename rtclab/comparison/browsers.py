@@ -57,13 +57,12 @@ def browser_figures(room: Room, sent: Mapping[str, Mapping[int, float]] | None =
     A mix has no single number, so in an MCU latency is NaN. Browsers give no SSIM or PSNR, no skew of sound
     and picture, and no processor time of the server. What each page sends and receives: `page_figures`.
     """
-    tracks = {track.id: (track.participant, track.source) for track in room.tracks}
-    return tile_figures(room.signaling, tracks, sent or {}, time.time() - time.monotonic())
+    return tile_figures(room.signaling, published(room), sent or {}, time.time() - time.monotonic())
 
 
 def tile_figures(
     entries: Iterable[TraceEntry],
-    tracks: Mapping[str, tuple[str, str]],
+    tracks: dict[str, tuple[str, str]],
     sent: Mapping[str, Mapping[int, float]],
     clock_offset: float,
 ) -> pd.DataFrame:
@@ -73,15 +72,15 @@ def tile_figures(
     ----------
     entries : iterable of TraceEntry
         What was said.
-    tracks : mapping of str to (str, str)
-        Track id to participant and source, of what is published now.
+    tracks : dict of str to (str, str)
+        As `published` gives them.
     sent : mapping
         As above.
     clock_offset : float
         Seconds from the clock of `sent` to Unix time.
     """
     entries = list(entries)
-    names = {**names_told(entries), **tracks}
+    names = names_told(entries) | tracks
     told: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for viewer, _, rows_told in reports(entries):
         for figures in rows_told:
@@ -123,6 +122,11 @@ def reports(entries: Iterable[TraceEntry]) -> Iterator[tuple[str, float, list[di
             told, at = entry.message.get("tracks"), entry.message.get("time")
             if isinstance(told, list) and isinstance(at, (int, float)):
                 yield entry.participant or "", at, [row for row in told if isinstance(row, dict)]
+
+
+def published(room: Room) -> dict[str, tuple[str, str]]:
+    """Participant and source of each track that is published now, by its id."""
+    return {track.id: (track.participant, track.source) for track in room.tracks}
 
 
 def names_told(entries: Iterable[TraceEntry]) -> dict[str, tuple[str, str]]:

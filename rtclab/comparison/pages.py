@@ -18,7 +18,7 @@ from ..measure.formulas import ARCHITECTURES
 from ..peers.rtc import UDP_IP_BYTES
 from ..room import Room
 from ..signaling.trace import TraceEntry
-from .browsers import grown, names_told, reports
+from .browsers import grown, names_told, published, reports
 
 SRTP_TAG_BYTES = 16  # of AES-GCM, which the room chooses, and Chromium too
 UP, DOWN = ("uplink_bps", "encodes"), ("downlink_bps", "decodes")
@@ -63,14 +63,14 @@ def page_figures(room: Room, seconds: float = 10.0) -> pd.DataFrame:
     Browsers give no SSIM or PSNR, no skew of sound and picture, and no processor time of the server;
     `rtclab.compare` measures these with headless peers.
     """
-    tracks = {track.id: (track.participant, track.source) for track in room.tracks}
     people = [participant.name for participant in room.participants]
-    return pages(room.signaling, tracks, people, room.stats(), room.architecture, room.last_n, seconds)
+    stats, architecture = room.stats(), room.architecture
+    return pages(room.signaling, published(room), people, stats, architecture, room.last_n, seconds)
 
 
 def pages(
     entries: Iterable[TraceEntry],
-    tracks: Mapping[str, tuple[str, str]],
+    tracks: dict[str, tuple[str, str]],
     people: Collection[str],
     stats: pd.DataFrame,
     architecture: str,
@@ -83,8 +83,8 @@ def pages(
     ----------
     entries : iterable of TraceEntry
         What was said.
-    tracks : mapping of str to (str, str)
-        Track id to participant and source, of what is published now.
+    tracks : dict of str to (str, str)
+        As `published` gives them.
     people : collection of str
         Who is in the room now.
     stats : pandas.DataFrame
@@ -97,7 +97,7 @@ def pages(
         As above.
     """
     entries = list(entries)
-    names = {**names_told(entries), **tracks}
+    names = names_told(entries) | tracks
     told: dict[str, list[tuple[float, list[dict[str, Any]]]]] = {}
     for page, at, figures in reports(entries):
         if figures:
