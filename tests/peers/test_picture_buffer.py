@@ -1,4 +1,5 @@
-"""Pictures go on after a loss that nobody makes good, with the next keyframe; else it is aiortc's buffer."""
+"""Pictures begin with a keyframe, and go on after a loss that nobody makes good with the next one; else it is
+aiortc's buffer."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from aiortc.rtp import RtpPacket
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtclab.peers.picture_buffer import ASK_S, CAPACITY, PATIENCE_S, PictureBuffer
+from rtclab.peers.picture_buffer import ASK_S, CAPACITY, PATIENCE_S, SETTLE_S, PictureBuffer
 from rtclab.rtp.frames import packetize
 
 CODECS = {
@@ -61,7 +62,9 @@ def pushed(buffer: JitterBuffer, *pictures: list[RtpPacket]) -> list[int]:
 @given(st.randoms(use_true_random=False), st.integers(0, 6))
 def test_what_is_not_lost_comes_as_from_aiortc(randoms: random.Random, shift: int) -> None:
     packets = [*chain(*stream(60, {0, 20}))]
-    places = {id(packet): place + randoms.randint(0, shift) for place, packet in enumerate(packets)}
+    places = {
+        id(packet): place + randoms.randint(0, shift) * (place > 0) for place, packet in enumerate(packets)
+    }
     packets.sort(key=lambda packet: places[id(packet)])
     stock, ours = JitterBuffer(CAPACITY, is_video=True), PictureBuffer(CODECS, Clock())
     for packet in packets:
@@ -142,3 +145,34 @@ def test_what_is_no_picture_is_no_keyframe() -> None:
     pushed(buffer, *pictures[:10])
     clock.now += PATIENCE_S
     assert pushed(buffer, *pictures[10:]) == []
+
+
+@pytest.mark.parametrize("payload_type", CODECS)
+def test_the_first_picture_is_a_keyframe_and_whole(payload_type: int) -> None:
+    clock = Clock()
+    buffer = PictureBuffer(CODECS, clock)
+    pictures = stream(40, {0, 20}, payload_type)
+    del pictures[0][0]
+    assert not any(buffer.add(packet)[0] for packet in chain(*pictures[:5])), "it may be on its way"
+    clock.now += SETTLE_S
+    asked = [buffer.add(packet)[0] for packet in chain(*pictures[5:20])]
+    assert asked == [True] + [False] * (len(asked) - 1)
+    assert pushed(buffer, *pictures[20:]) == list(range(20, 39))
+
+
+def test_a_first_packet_that_was_overtaken() -> None:
+    for order in ((1, 0, 2), (2, 1, 0), (1, 2, 0)):
+        buffer = PictureBuffer(CODECS, Clock())
+        pictures = stream(10, {0}, first=65535)
+        packets = [*chain(*pictures)]
+        packets[:3] = [packets[place] for place in order]
+        assert pushed(buffer, packets) == list(range(9))
+
+
+def test_another_stream_begins_with_a_keyframe_too() -> None:
+    buffer = PictureBuffer(CODECS, Clock())
+    pushed(buffer, *stream(20, {0}, first=5000))
+    other = stream(20, {0, 10}, first=1000)
+    del other[0][0]
+    assert buffer.add(other[0][0]) == (True, None)
+    assert pushed(buffer, other[0][1:], *other[1:]) == list(range(10, 19))
