@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from itertools import pairwise, permutations
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -20,7 +21,7 @@ def test_mix_by_the_command_line(
 ) -> None:
     monkeypatch.setattr(mix, "SETTLE_S", 0.1)
     path = tmp_path / "figures.json"
-    command = ["bench", "mix", "--fps", "5", "--seconds", "1", "--rounds", "1", "--json", str(path)]
+    command = ["bench", "mix", "--fps", "5", "--seconds", "3", "--rounds", "1", "--json", str(path)]
     assert cli.main(command) == 0
     heading, _, *lines = capsys.readouterr().out.splitlines()
     assert heading.split()[:2] == ["architecture", "fps"]
@@ -30,6 +31,21 @@ def test_mix_by_the_command_line(
     assert mcu["later_ms"] == pytest.approx(mcu["p50_ms"] - sfu["p50_ms"])
     assert all(0 < row["p50_ms"] <= row["p95_ms"] for row in (sfu, mcu))
     assert all(row["frames"] > 0 and row["load_core"] > 0 for row in (sfu, mcu))
+
+
+def test_a_stretch_without_a_picture_is_an_error() -> None:
+    class Still:
+        """The processes of a benchmark on a machine that gets nothing done."""
+
+        def cpu_s(self) -> float:
+            return 0.0
+
+        def ask(self, do: str, timeout: float, **fields: object) -> dict[str, object]:
+            return {"fps": 0.0, "latencies_s": [], "unread": 0}
+
+    still = cast(Worker, Still())
+    with pytest.raises(RtclabError, match="no picture came"):
+        mix._measure(still, still, 1.0)
 
 
 def test_the_tour_goes_through_every_change_once() -> None:
