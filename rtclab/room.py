@@ -162,7 +162,7 @@ class Room(Sharing):
         except BaseException:
             self._port.close()
             raise
-        self._port.start(loop, self._drained)
+        self._port.start(loop, self._drained, self._router.read_reports)
         self._tick = loop.call_later(TICK_S, self._on_tick)
         self._engine.add(self._close, self._port.paths.sockets)
         await self._listing.register()
@@ -199,7 +199,6 @@ class Room(Sharing):
 
     def _do_what_is_due(self, now: float) -> None:
         self._ticked = now
-        self._port.read_reports()
         self._router.tick(now)
         self._server.tick(now)
         self._server.guests.tick(time.time())

@@ -13,6 +13,7 @@ from rtclab.rtp import extensions
 from rtclab.rtp.drops import Drop
 from rtclab.rtp.packet import RtpPacket, build_rtp, parse_rtp
 from rtclab.rtp.payload import describer
+from rtclab.rtp.rtcp import RtcpPacket, parse_rtcp
 from rtclab.transport.batch import Clients, Lost, Mode, SendBatch
 from rtclab.transport.paths import PathTable
 
@@ -87,6 +88,8 @@ class Outbox(SendBatch):
     ----------
     packets : dict of int to list of Sent
         What was sent, by path row.
+    reports : dict of int to list of RTCP packets
+        The RTCP of it.
     full : set of int
         Path rows whose packets are lost.
     """
@@ -95,10 +98,11 @@ class Outbox(SendBatch):
         super().__init__(PathTable(), "plain")
         self.mode = mode
         self.packets: dict[int, list[Sent]] = {}
+        self.reports: dict[int, list[RtcpPacket]] = {}
         self.full: set[int] = set()
         self.calls = 0
 
-    def send(self, clients: Clients, lengths: Sequence[int]) -> Lost:
+    def send(self, clients: Clients, lengths: Sequence[int], rtcp: bool = False) -> Lost:
         self.calls += 1
         lost: Lost = {}
         for index, row in enumerate(clients.rows.tolist()):
@@ -107,6 +111,9 @@ class Outbox(SendBatch):
                     lost.setdefault(Drop.SOCKET_FULL, []).append(index)
                 else:
                     packet = self.arena[index * len(lengths) + place, :length].tobytes()
+                    if rtcp:
+                        self.reports.setdefault(row, []).extend(parse_rtcp(packet))
+                        continue
                     self.packets.setdefault(row, []).append(read(packet))
         return lost
 

@@ -38,7 +38,12 @@ class Hall:
     """A router without sockets."""
 
     def __init__(self) -> None:
-        self.router = Router(cast(UdpPort, SimpleNamespace(paths=PathTable())), 1_700_000_000.0, 1, "plain")
+        self.router = Router(
+            cast(UdpPort, SimpleNamespace(paths=PathTable(), read_reports=lambda: None)),
+            1_700_000_000.0,
+            1,
+            "plain",
+        )
         self.outbox = self.router.batch = Outbox()
         self.lines: dict[str, Line] = {}
         self.told: list[tuple[str, str | None, str | None]] = []

@@ -98,8 +98,7 @@ class Client:
         self._recorder: FeedbackRecorder | None = None  # of who sends; viewers have none
         self._clock_offsets: list[int] = []
         self._last_media_ssrc = 0
-        self._next_feedback = self._next_nack = 0.0
-        self.next_report = 0.0
+        self._next_feedback = self._next_nack = self._next_report = 0.0
         transport.on_rtp = self.on_rtp
         transport.on_rtcp = self.on_rtcp
 
@@ -109,7 +108,7 @@ class Client:
         self.transport = transport
         transport.on_rtp = self.on_rtp
         transport.on_rtcp = self.on_rtcp
-        self.next_report = now
+        self._next_report = now
         for producer in self.producers.values():
             producer.start_over(now)
         for consumer in self.consumers.values():
@@ -336,8 +335,8 @@ class Client:
         middle = rtcp.middle_32(self._clock(now))
         for block in blocks:
             consumer = self.consumers.get(block.ssrc)
-            if consumer is not None and consumer.producer is not None:
-                consumer.report(block, middle, consumer.producer.clock_rate, now)
+            if consumer is not None:
+                consumer.report(block, middle, now)
 
     def _on_estimate(self, remb: rtcp.Remb, now: float) -> None:
         """Take what the client estimates for all of some streams: the heaviest of them gives way."""
@@ -388,10 +387,10 @@ class Client:
                 self._next_feedback = now + FEEDBACK_S
                 for packet in self._recorder.build(self._ssrc, self._last_media_ssrc):
                     self.transport.send_rtcp(packet)
-        if now >= self.next_report:
-            # every client at its own moment: a room full of reports at once would be a burst
-            self.next_report = now + REPORT_S * (0.9 + (hash(self.id) % 256) / 1280)
-            self._report(now)
+            if now >= self._next_report:
+                # every client at its own moment: a room full of reports at once would be a burst
+                self._next_report = now + REPORT_S * (0.9 + (hash(self.id) % 256) / 1280)
+                self._report(now)
 
     def _repeat(self, now: float) -> None:
         for producer in self.producers.values():
@@ -412,6 +411,7 @@ class Client:
         return max(min(known), 0.02) if known else 0.1
 
     def _report(self, now: float) -> None:
+        """Tell a publisher what came of each SSRC; viewers are told by `rtclab.forwarding.sender_reports`."""
         blocks = []
         received: list[int] = []
         worst = 0.0
@@ -428,13 +428,10 @@ class Client:
                 self.remb_bps = max(int(self.remb_bps * (1 - worst / 2)), MIN_REMB_BPS)
             elif worst < 0.02:
                 self.remb_bps = min(int(self.remb_bps * 1.05), REMB_BPS)
-        parts = [self.sender_report(ssrc, consumer, now) for ssrc, consumer in self.consumers.items()]
-        parts = [part for part in parts if part]
-        if blocks or not parts:
-            parts += [
-                rtcp.receiver_report(self._ssrc, blocks[start : start + MAX_BLOCKS])
-                for start in range(0, max(len(blocks), 1), MAX_BLOCKS)
-            ]
+        parts = [
+            rtcp.receiver_report(self._ssrc, blocks[start : start + MAX_BLOCKS])
+            for start in range(0, max(len(blocks), 1), MAX_BLOCKS)
+        ]
         if received and not self.transport_cc:
             parts[-1] += rtcp.remb(self._ssrc, self.remb_bps, received)
         description = _sdes(self._ssrc, self.cname)
@@ -452,14 +449,10 @@ class Client:
         if producer is None or row is None or not consumer.flowing():
             return b""
         fanout = producer.fanout
-        stream = producer.streams[int(fanout.current[row])]
         packets, octets = consumer.sent
         ntp = self._clock(now)
-        offset = producer.clock_offset()
-        rtp = stream.reception.rtp_at(ntp - offset) if offset is not None else None
-        if rtp is None:
-            rtp = stream.last_timestamp + int((now - stream.last_arrival) * stream.clock_rate)
-        timestamp = (rtp + int(fanout.timestamp_offset[row])) & 0xFFFFFFFF
+        rtp = producer.rtp_at(producer.streams[int(fanout.current[row])], ntp, now)
+        timestamp = rtp + int(fanout.timestamp_offset[row])
         # the publisher's CNAME: sound and picture of one name are played together
         return rtcp.sender_report(ssrc, ntp, timestamp, packets, octets) + _sdes(ssrc, producer.cname)
 

@@ -105,6 +105,10 @@ class ViewerColumns:
         Counters of what was sent.
     counted_packets, counted_octets : numpy.ndarray
         More of them, without what casts have not counted yet.
+    former_packets, former_octets : numpy.ndarray
+        What its SSRC was sent of other producers before.
+    reported : numpy.ndarray
+        Whether it has had a sender report.
     dropped_temporal, dropped_waiting, dropped_socket_full, dropped_send_error : numpy.ndarray
         Counters of what was not, by reason.
     header, rtx_header : numpy.ndarray
@@ -132,6 +136,9 @@ class ViewerColumns:
     last_sent: npt.NDArray[np.float64]
     counted_packets: Integers
     counted_octets: Integers
+    former_packets: Integers
+    former_octets: Integers
+    reported: npt.NDArray[np.bool_]
     rtx_packets: Integers
     switches: Integers
     dropped_temporal: Integers
@@ -143,6 +150,7 @@ class ViewerColumns:
 
     _KINDS = {  # noqa: RUF012
         "used": np.bool_,
+        "reported": np.bool_,
         "skips": np.bool_,
         "last_marker": np.bool_,
         "last_sent": np.float64,

@@ -78,7 +78,7 @@ class Consumer:
         self.detach()
         self.producer = producer
         self.header = header
-        self.row = producer.fanout.add(self.path, header, self._continuation)
+        self.row = producer.fanout.add(self.path, header, self._continuation, self._sent_before)
         producer.fanout.limit_temporal(self.row, self.temporal)
 
     def detach(self) -> None:
@@ -229,17 +229,18 @@ class Consumer:
             self.reason = Reason.WAITING_FOR_KEYFRAME
         return choice.index
 
-    def report(self, block: ReportBlock, now_ntp_middle: int, clock_rate: int, now: float) -> None:
+    def report(self, block: ReportBlock, now_ntp_middle: int, now: float) -> None:
         """Take a report block of the viewer about what it got (RFC 3550 section 6.4.1)."""
+        if self.producer is None:
+            return
         self.loss_fraction = block.fraction_lost / 256
         self.packets_lost = block.lost
-        self.jitter_s = block.jitter / clock_rate
+        self.jitter_s = block.jitter / self.producer.clock_rate
         if block.lsr:
             rtt = (now_ntp_middle - block.lsr - block.dlsr) & 0xFFFFFFFF
             if rtt < 0x80000000:
                 self.rtt_s = rtt / 65536
-        if self.producer is not None:
-            self.selector.loss(self.loss_fraction, self.layer_count, self.highest_temporal, now)
+        self.selector.loss(self.loss_fraction, self.layer_count, self.highest_temporal, now)
 
     def resend(self, sequences: tuple[int, ...], now: float) -> None:
         """Answer a NACK; what is not resent is counted with its reason."""

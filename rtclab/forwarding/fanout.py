@@ -18,12 +18,13 @@ leaves as one batch: what is done for each viewer is one call of libsrtp a packe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from ..rtp.sequence import newer
-from ..transport.batch import SLOTS, SendBatch
+from ..transport.batch import SendBatch
+from .bursts import burst_end, chunk_end
 from .cast import Cast, Sent, Shipment
 from .columns import HISTORY, NOWHERE, Continuation, Header, Integers
 from .progress import Progress
@@ -34,7 +35,6 @@ from .writer import Writer
 TOP_TEMPORAL = 7
 LATE_HOLES = 512  # less than HISTORY, and than the window of 1024 numbers in which SRTP may go back
 SKIPPED_PICTURES = 64
-MAX_BURST = SLOTS // 4
 REPLAY_S = 2.0
 SILENT_S = 0.5  # what came before a silence is no picture of now
 REPLAY_PACKETS = 256
@@ -52,19 +52,44 @@ class Fanout(Writer):
         The producer's streams; the list may grow.
     seed : int, optional
         Seed of the first sequence numbers and timestamps.
+
+    Attributes
+    ----------
+    version : int
+        Another number whenever who gets which stream has changed, or a header.
     """
 
     def __init__(self, batch: SendBatch, streams: list[Stream], seed: int | None = None) -> None:
         super().__init__(batch, streams)
         self._random = np.random.default_rng(seed)
         self._progress: list[Progress] = []
+        self.version = 0
 
     # -- rows -------------------------------------------------------------------------------------------
 
-    def add(self, path: int, header: Header, continuation: Continuation | None = None) -> int:
-        """Add a viewer and return its row; it gets nothing until `aim` gives it a stream."""
+    def add(
+        self,
+        path: int,
+        header: Header,
+        continuation: Continuation | None = None,
+        former: tuple[int, int] = (0, 0),
+    ) -> int:
+        """Add a viewer and return its row; it gets nothing until `aim` gives it a stream.
+
+        Parameters
+        ----------
+        path : int
+            The client's row in the path table.
+        header : Header
+            The viewer's own header bytes.
+        continuation : Continuation, optional
+            Where its numbers go on from.
+        former : (int, int)
+            Packets and bytes that its SSRC was sent before.
+        """
         row = self.take_row()
         self.path[row] = path
+        self.former_packets[row], self.former_octets[row] = former
         self.temporal[row] = self.temporal_target[row] = TOP_TEMPORAL
         if continuation is None:
             # a low first number keeps libsrtp's rollover guess right when the first packets are lost
@@ -102,6 +127,7 @@ class Fanout(Writer):
     def set_header(self, row: int, header: Header) -> None:
         """Give a row the header bytes of a new negotiation."""
         super().set_header(row, header)
+        self.version += 1
         if self.current[row] != NOWHERE:
             self._recast(self._progress[self.current[row]])
 
@@ -146,16 +172,23 @@ class Fanout(Writer):
     @property
     def packets(self) -> Integers:
         """How many packets were written for each row; those that the kernel did not take are counted, too."""
-        self._count_all()
+        self.count_all()
         return self.counted_packets
 
     @property
     def octets(self) -> Integers:
         """How many bytes of payload these had."""
-        self._count_all()
+        self.count_all()
         return self.counted_octets
 
-    def _count_all(self) -> None:
+    def viewers(self) -> Iterator[tuple[Stream, Integers]]:
+        """Each stream that anybody gets, and the rows of these."""
+        for stream, progress in zip(self.streams, self._progress, strict=False):
+            if len(progress.rows):
+                yield stream, progress.rows
+
+    def count_all(self) -> None:
+        """Add what casts were sent to the counters of their rows."""
         for progress in self._progress:
             if progress.cast is not None:
                 self.count(progress.cast)
@@ -185,6 +218,7 @@ class Fanout(Writer):
         return self._progress[stream]
 
     def _regroup(self) -> None:
+        self.version += 1
         for index in range(len(self.streams)):
             progress = self._progress_of(index)
             self._recast(progress)
@@ -235,7 +269,7 @@ class Fanout(Writer):
             if progress.highest is not None and first.sequence <= progress.highest:
                 self._late(stream, progress, first, now)
             elif first.length:
-                end = _burst_end(packets, start)
+                end = burst_end(packets, start)
                 self._burst(stream, progress, packets[start:end], now)
             else:
                 self._padding(progress, first)
@@ -424,7 +458,7 @@ class Fanout(Writer):
         self._splice(stream, rows, packets[0])
         begin = 0
         while begin < count:
-            end = _chunk_end(packets, begin)
+            end = chunk_end(packets, begin)
             if packets[begin].length:
                 self._give(stream, progress, Cast(self, rows), packets[begin:end], now)
             else:
@@ -433,35 +467,3 @@ class Fanout(Writer):
         self.epoch[row] = progress.highest  # nothing before that is missing
         progress.note(next(packet for packet in reversed(packets) if packet.length))
         return True
-
-
-def _chunk_end(packets: list[Packet], start: int) -> int:
-    """The index after the last packet that can leave for one row together with the one at `start`."""
-    first = packets[start]
-    end = start + 1
-    limit = min(len(packets), start + SLOTS) if first.length else end
-    while end < limit:
-        packet = packets[end]
-        if not packet.length or (packet.info.picture_id is None) != (first.info.picture_id is None):
-            break
-        end += 1
-    return end
-
-
-def _burst_end(packets: list[Packet], start: int) -> int:
-    """The index after the last packet of the picture that begins at `start` that can leave with it."""
-    first = packets[start]
-    end = start + 1
-    limit = min(len(packets), start + MAX_BURST) if first.length else end
-    while end < limit:
-        packet = packets[end]
-        info = packet.info
-        if (
-            packet.sequence != first.sequence + end - start
-            or packet.timestamp != first.timestamp
-            or not packet.length
-            or (info.keyframe and info.start and not first.info.keyframe)  # H.264: after a delimiter
-        ):
-            break
-        end += 1
-    return end

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from ..transport.batch import SendBatch
 from .fanout import Fanout
 from .layers import Layer, Reason
+from .sender_reports import SenderReports
 from .store import Packet
 from .stream import Stream
 
@@ -68,6 +69,7 @@ class Producer:
             Stream(index, rid, codec, clock_rate, kind) for index, rid in enumerate(rids or (None,))
         ]
         self.fanout = Fanout(batch, self.streams)
+        self._reports = SenderReports(self.fanout)
         self.pending: list[tuple[Stream, Packet]] = []
         self.news = False  # whether a stream has begun since its viewers were decided on
         self.tap: Callable[[Stream, list[Packet], float], None] | None = None  # also gets what comes
@@ -157,6 +159,18 @@ class Producer:
                 self.onlooker(stream, packets, now)
             self.fanout.forward(stream, packets, now)
             start = end
+
+    def report(self, turn: int, ntp: int, now: float) -> None:
+        """Send sender reports; see `SenderReports.send`."""
+        self._reports.send(turn, ntp, lambda stream: self.rtp_at(stream, ntp, now), self.cname)
+
+    def rtp_at(self, stream: Stream, ntp: int, now: float) -> int:
+        """The RTP time of a stream at `now`, which is the room's NTP time `ntp`."""
+        offset = self.clock_offset()
+        rtp = stream.reception.rtp_at(ntp - offset) if offset is not None else None
+        if rtp is None:
+            rtp = stream.last_timestamp + int((now - stream.last_arrival) * stream.clock_rate)
+        return rtp
 
     def __repr__(self) -> str:
         return f"<Producer {self.id} {self.codec} {len(self.streams)} streams {len(self.fanout)} viewers>"

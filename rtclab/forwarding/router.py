@@ -7,16 +7,18 @@ is due in time.
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
+import numpy as np
+import numpy.typing as npt
+
 from ..rtp.packet import RtpPacket
-from ..rtp.rtcp import to_ntp
+from ..rtp.report_blocks import read_blocks
+from ..rtp.rtcp import middle_32, to_ntp
 from ..transport.batch import Mode, SendBatch
-from ..transport.port import UdpPort
+from ..transport.port import Taken, UdpPort
 from .architecture import Architecture
 from .client import Client, MediaTransport
 from .columns import Header
@@ -30,7 +32,6 @@ TICK_S = 0.03
 # the processor's caches hold other things, costs several times as much as each that follows.
 ROUND_S = 0.1
 SLICES = 3  # every consumer is decided on in one round of three: all at once would delay packets
-MAX_REPORTS = 32  # of viewers in one round or tick
 SAMPLE_S = 1.0
 UNNEEDED_S = 5.0  # a layer nobody needs may be needed again: publishers take a while to send it anew
 UNWATCHED_S = 1.0
@@ -66,11 +67,10 @@ class Router:
         self.on_upstream_changed: Callable[[Producer], None] = lambda producer: None
         self._unix_offset = unix_offset
         self._random = random.Random(seed)
-        self._numbers = itertools.count()
         self._dirty: list[Producer] = []
-        self._slice = 0
+        self._by_ssrc: dict[int, Consumer] = {}  # what viewers see
+        self._turn = 0
         self._next_round = 0.0
-        self._reports: list[tuple[float, int, Client]] = []  # a heap: when each client's report is due
         self._version = 0
         self._next_sample = 0.0
         self._ssrc = self.new_ssrc()
@@ -90,7 +90,6 @@ class Router:
         client = Client(id, transport, self._ssrc, self.ntp, self._dirty.append, self.levels.receive)
         client.on_keyframe_wanted = self.want_keyframe
         self.clients[id] = client
-        heapq.heappush(self._reports, (0.0, next(self._numbers), client))
         if self.architecture is not None:
             self.architecture.joined(id, now)
         return client
@@ -156,13 +155,14 @@ class Router:
     def add_consumer(self, client: Client, mid: str, header: Header) -> Consumer:
         """Open an m-line on which a client receives."""
         consumer = Consumer(client.id, mid, header, client.transport.row)
-        client.consumers[header.ssrc] = consumer
+        client.consumers[header.ssrc] = self._by_ssrc[header.ssrc] = consumer
         return consumer
 
     def remove_consumer(self, client: Client, consumer: Consumer) -> None:
         """Close a receiving m-line."""
         self.point(consumer, None, consumer.header, 0.0)
         client.consumers.pop(consumer.header.ssrc, None)
+        self._by_ssrc.pop(consumer.header.ssrc, None)
 
     def point(self, consumer: Consumer, producer: Producer | None, header: Header, now: float) -> None:
         """Let a consumer have another producer, or none; packets flow once its client is connected."""
@@ -319,6 +319,22 @@ class Router:
         for consumer in list(client.consumers.values()):
             self.decide(consumer, now)
 
+    def read_reports(
+        self, slots: npt.NDArray[np.uint8], taken: Sequence[Taken]
+    ) -> Iterator[tuple[Taken, int]]:
+        """Take the receiver reports of many viewers; see `rtclab.transport.port.UdpPort.start`."""
+        lengths, packets = [0] * len(slots), dict[int, Taken]()
+        for packet in taken:
+            lengths[packet.slot] = packet.length
+            packets[packet.slot] = packet
+        blocks, rest = read_blocks(slots, lengths)
+        for slot, block in blocks:
+            consumer, packet = self._by_ssrc.get(block.ssrc), packets[slot]
+            # nobody reports on what another gets
+            if consumer is not None and consumer.path == packet.transport.row:
+                consumer.report(block, middle_32(self.ntp(packet.now)), packet.now)
+        return ((packets[slot], start) for slot, start in rest)
+
     def drained(self, now: float) -> bool:
         """The sockets are empty: forward all that came.
 
@@ -343,22 +359,10 @@ class Router:
         """Do what is due."""
         for client in list(dict.fromkeys(self.publisher.values())):
             client.tick(now)
-        if now >= self._next_round and self._report(now):
+        if now >= self._next_round:
             self._next_round = now + ROUND_S
+            self.port.read_reports()
             self.round(now)
-
-    def _report(self, now: float) -> bool:
-        """Let clients report whose time has come; whether that were all."""
-        for _ in range(MAX_REPORTS):
-            if not self._reports or self._reports[0][0] > now:
-                return True
-            _, number, client = heapq.heappop(self._reports)
-            if self.clients.get(client.id) is client:
-                client.tick(now)
-                # one that is not connected has not reported
-                when = max(client.next_report, now + ROUND_S)
-                heapq.heappush(self._reports, (when, number, client))
-        return False
 
     def round(self, now: float) -> None:
         """Do what has time."""
@@ -367,17 +371,20 @@ class Router:
             if self._version != self.architecture.version:
                 self._version = self.architecture.version
                 self._decide_all(now)
-        self._slice = (self._slice + 1) % SLICES
-        if self._slice == 0:
+        self._turn += 1
+        if self._turn % SLICES == 0:
             for producer in [producer for _, producer in self.producers()]:
                 self.review(producer, now)
         for consumers in list(self.consumers.values()):
-            for consumer in consumers[self._slice :: SLICES]:
+            for consumer in consumers[self._turn % SLICES :: SLICES]:
                 if not consumer.settled(now):
                     self.decide(consumer, now)
                 consumer.sample(now)
+        everything = [*self.outputs.values(), *(producer for _, producer in self.producers())]
+        for place, producer in enumerate(everything):
+            producer.report(self._turn + place, self.ntp(now), now)
         if now >= self._next_sample:
             self._next_sample = now + SAMPLE_S
-            for producer in [*self.outputs.values(), *(producer for _, producer in self.producers())]:
+            for producer in everything:
                 for stream in producer.streams:
                     stream.sample(now)

@@ -72,7 +72,7 @@ class Writer(ViewerColumns):
                 slots[:, index, HEADER + lengths[index]] = 1
             if cast.renumbers and first.info.picture_id is not None:
                 self._renumber(part, burst, one_picture)
-            self._count_lost(part.rows, self.batch.send(part.clients, wire))
+            self.count_lost(part.rows, self.batch.send(part.clients, wire))
         cast.packets += count
         cast.octets += sum(lengths)
 
@@ -98,7 +98,8 @@ class Writer(ViewerColumns):
             some = slice(None) if same else slice(index, index + 1)
             _write_vp8(part.slots[:, some, HEADER:], packet, picture << 8 | tl0)
 
-    def _count_lost(self, rows: Integers, lost: Lost) -> None:
+    def count_lost(self, rows: Integers, lost: Lost) -> None:
+        """Count what a batch did not send to `rows`."""
         for reason, clients in lost.items():
             column = self.dropped_socket_full if reason is Drop.SOCKET_FULL else self.dropped_send_error
             np.add.at(column, rows[clients], 1)
@@ -130,7 +131,7 @@ class Writer(ViewerColumns):
         self.rtx_packets[row] += 1
         rows = np.array([row])
         lost = self.batch.send(Clients(self.path[rows]), [HEADER + 2 + packet.length])
-        self._count_lost(rows, lost)
+        self.count_lost(rows, lost)
 
 
 def _places(packet: Packet) -> tuple[int, int]:

@@ -169,7 +169,7 @@ class SendBatch:
         self._control_pointers = _address(self._control) + _CMSG_SIZE * np.arange(SLOTS, dtype=np.uint64)
         self._single = np.zeros(1, _MSGHDR)
         self._single_pointer = _address(self._single)
-        self._protect = srtp.load().protect_prepared
+        self._protect = srtp.load().protect_prepared, srtp.load().protect_rtcp_prepared
         if self.mode != "plain":
             library = ctypes.PyDLL(None, use_errno=True)
             self._sendmmsg = library.sendmmsg
@@ -180,7 +180,7 @@ class SendBatch:
         """Whether a packet one byte short gets a padding byte, so that it fits its picture's GSO run."""
         return self.mode == "gso"
 
-    def send(self, clients: Clients, lengths: Sequence[int]) -> Lost:
+    def send(self, clients: Clients, lengths: Sequence[int], rtcp: bool = False) -> Lost:
         """Protect and send the packets in the first ``len(clients.rows) * len(lengths)`` slots.
 
         Slot ``i * len(lengths) + j`` holds packet ``j`` for the client at path row ``clients.rows[i]``.
@@ -191,6 +191,8 @@ class SendBatch:
             Whom to.
         lengths : sequence of int
             The length of each packet in bytes, the same for every client.
+        rtcp : bool
+            Whether they are RTCP.
 
         Returns
         -------
@@ -198,13 +200,13 @@ class SendBatch:
             For each reason the places of clients, one for each packet lost; empty when all went out.
         """
         if len(clients.rows) == len(lengths) == 1:
-            return self._send_one(int(clients.rows[0]), lengths[0])
+            return self._send_one(int(clients.rows[0]), lengths[0], rtcp)
         plan = self._plan(clients, lengths)
         packets = len(lengths)
         plan.lengths[:] = lengths
         lost: Lost = {}
         if plan.places:
-            self._send_plan(plan, clients, packets, lost)
+            self._send_plan(plan, clients, packets, rtcp, lost)
         for place in plan.unconnected:
             _lose(lost, Drop.SEND_ERROR, place, packets)
         everybody = len(clients.rows) - len(plan.tunnels)
@@ -217,9 +219,9 @@ class SendBatch:
         """Copies of the packets in the slots from `first` on."""
         return [self.arena[slot, :length].tobytes() for slot, length in enumerate(lengths, first)]
 
-    def _send_plan(self, plan: _Plan, clients: Clients, packets: int, lost: Lost) -> None:
+    def _send_plan(self, plan: _Plan, clients: Clients, packets: int, rtcp: bool, lost: Lost) -> None:
         """Protect and send what a plan is for, `packets` for each client."""
-        status = list(map(self._protect, plan.every, plan.slots, plan.sizes))
+        status = list(map(self._protect[rtcp], plan.every, plan.slots, plan.sizes))
         failed: set[int] = set()
         if any(status):  # a context that protects no more: that client gets nothing of this batch
             failed = {plan.places[index // packets] for index, error in enumerate(status) if error}
@@ -234,8 +236,8 @@ class SendBatch:
         for way in plan.ways:
             self._transmit(_without(way, failed) if failed else way, plan.runs, lost)
 
-    def _send_one(self, row: int, length: int) -> Lost:
-        """Send the packet in slot 0, a retransmission: no plan is worth making for it."""
+    def _send_one(self, row: int, length: int, rtcp: bool) -> Lost:
+        """Send the packet in slot 0, as for a retransmission: no plan is worth making for it."""
         paths = self.paths
         if row in paths.tunnels:
             paths.tunnels[row](self._packets(0, [length]))
@@ -243,7 +245,7 @@ class SendBatch:
         self._lengths[0] = length
         context, fd = int(paths.srtp[row]), int(paths.fd[row])
         slot, size = self._slot_pointers[0], self._length_pointers[0]
-        if not context or self._protect(srtp.prepare(context), slot, size):
+        if not context or self._protect[rtcp](srtp.prepare(context), slot, size):
             return {Drop.SEND_ERROR: [0]}
         lost: Lost = {}
         if self.mode == "plain":

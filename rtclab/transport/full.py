@@ -20,6 +20,7 @@ from typing import Any
 
 from ..errors import Closed
 from ..rtp.drops import Drop, Drops
+from ..rtp.packet import is_rtcp
 from . import srtp
 from .agent import MAX_REMOTE, Agent
 from .batch import STRIDE
@@ -237,6 +238,9 @@ class FullTransport(SecureTransport):
     def _deliver(self, packets: list[bytes]) -> None:
         """Send what the fan-out has written for this client."""
         for packet in packets:
+            if is_rtcp(packet[1]):
+                self.send_rtcp(packet)
+                continue
             protected = self._hall.protect(self._send_context, packet) if self._send_context else None
             if protected is None:
                 self.drops.add(Drop.SEND_ERROR if self._send_context else Drop.NOT_CONNECTED)

@@ -9,7 +9,8 @@ Each wake-up drains a socket and hands decrypted packets on synchronously, then 
 that what a whole batch of packets leads to can leave in one batch.
 
 Reports (RTCP SR, RR, SDES, XR) need no haste. Where the kernel can tell them apart they wake nobody up:
-`read_reports` takes in what has come, with the times at which the kernel got it. A request for a picture or
+`read_reports` takes in what has come, with the times at which the kernel got it, and `on_reports` gets all
+that one read has brought, decrypted, to read it at once. A request for a picture or
 for packets is urgent, but one in a compound that begins with a report (RFC 3550) waits with it. Whoever
 negotiates reduced-size RTCP (RFC 5506), as browsers do, sends requests alone.
 """
@@ -20,8 +21,12 @@ import asyncio
 import errno
 import logging
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 from ..errors import Closed, PortBusy
 from ..rtp.drops import Drop, Drops
@@ -41,8 +46,25 @@ TICK = 0.5  # s
 _ATTEMPTS = 20
 
 
+class Taken(NamedTuple):
+    """A decrypted packet in its slot: `length` bytes that came from a transport at the loop's time `now`."""
+
+    slot: int
+    transport: Transport
+    length: int
+    now: float
+
+
+# (slots, what is in them) -> what is left to be handed on as usual, each from a certain byte on
+ReadReports = Callable[[npt.NDArray[np.uint8], Sequence[Taken]], Iterable[tuple[Taken, int]]]
+
+
 def _nothing() -> None:
     return None
+
+
+def _read_none(slots: npt.NDArray[np.uint8], taken: Sequence[Taken]) -> list[tuple[Taken, int]]:
+    return [(packet, 0) for packet in taken]
 
 
 class _Local:
@@ -97,6 +119,7 @@ class UdpPort:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._on_drained: Callable[[], object] = _nothing
+        self._on_reports: ReadReports = _read_none
         self._sendto = native_sendto()
         self.closed = False
 
@@ -151,7 +174,12 @@ class UdpPort:
         """Host candidates, best first, as they stand after ``a=`` in SDP."""
         return candidate_lines(self.addresses, self.port)
 
-    def start(self, loop: asyncio.AbstractEventLoop, on_drained: Callable[[], object] = _nothing) -> None:
+    def start(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        on_drained: Callable[[], object] = _nothing,
+        on_reports: ReadReports = _read_none,
+    ) -> None:
         """Receive on `loop`, whose thread owns the port from now on.
 
         Parameters
@@ -160,9 +188,13 @@ class UdpPort:
             A loop with `add_reader`.
         on_drained : callable
             Called once after each batch of datagrams.
+        on_reports : callable
+            Called with the slots, a ``(datagrams, bytes)`` uint8 array, and with what is `Taken` in them;
+            returns what it has not read, and from which byte on, for the transports' `on_rtcp`.
         """
         self._loop = loop
         self._on_drained = on_drained
+        self._on_reports = on_reports
         for local in self._locals:
             loop.add_reader(local.socket.fileno(), self._drain, local)
         self._timer = loop.call_later(TICK, self._tick)
@@ -192,6 +224,7 @@ class UdpPort:
                 local.reports.close()
         self.paths.sockets.clear()
         self._on_drained = _nothing
+        self._on_reports = _read_none
 
     def send(self, datagram: bytes, row: int) -> None:
         """Send one datagram to the client of a path row; what the socket cannot take is counted, not kept."""
@@ -284,8 +317,11 @@ class UdpPort:
     def read_reports(self) -> None:
         """Take in the reports that have come; to be called a few times a second."""
         for local in self._locals:
-            if local.reports is not None and not self.closed:
-                self._read(local, local.reports)
+            if local.reports is not None:
+                taken: list[Taken] = []
+                self._read(
+                    local, local.reports, taken.append, partial(self._take_reports, local.receiver, taken)
+                )
 
     def drained(self) -> None:
         """What came to the room by another way than the sockets is in."""
@@ -293,20 +329,30 @@ class UdpPort:
             self._on_drained()
 
     def _drain(self, local: _Local) -> None:
-        self._read(local, local.socket)
+        self._read(local, local.socket, partial(self._hand_on, local.receiver), _nothing)
         if not self.closed:
             self._on_drained()
 
-    def _read(self, local: _Local, sock: socket.socket) -> None:
+    def _read(
+        self,
+        local: _Local,
+        sock: socket.socket,
+        take: Callable[[Taken], object],
+        after: Callable[[], object],
+    ) -> None:
+        """Read what waits at a socket: `take` each decrypted packet, and call `after` after each read."""
         assert self._loop is not None
         for _ in range(ROUNDS):
+            if self.closed:
+                return
             count = local.receiver.read(sock)
             if count:
-                self._receive(local, count, self._loop.time())
-            if count < SLOTS or self.closed:
+                self._receive(local, self._loop.time(), take)
+                after()
+            if count < SLOTS:
                 return
 
-    def _receive(self, local: _Local, count: int, now: float) -> None:
+    def _receive(self, local: _Local, now: float, take: Callable[[Taken], object]) -> None:
         receiver = local.receiver
         clients, views, names = local.clients, receiver.views, receiver.names
         for slot, length in enumerate(receiver.lengths):
@@ -322,8 +368,10 @@ class UdpPort:
                     transport = clients.get(name)
                     if transport is None:
                         self.drops.add(Drop.UNKNOWN_SOURCE)
-                    else:
-                        self._receive_srtp(transport, local, slot, length, now - receiver.ages[slot])
+                        continue
+                    packet = self._unprotect(transport, local, slot, length, now - receiver.ages[slot])
+                    if packet.length:
+                        take(packet)
                 elif first < 4:
                     self._receive_stun(local, bytes(view[:length]), name, now)
                 elif 19 < first < 64 and length >= MIN_RECORD:
@@ -339,14 +387,29 @@ class UdpPort:
             if self.closed:
                 return
 
-    def _receive_srtp(self, transport: Transport, local: _Local, slot: int, length: int, now: float) -> None:
+    def _unprotect(self, transport: Transport, local: _Local, slot: int, length: int, now: float) -> Taken:
         receiver = local.receiver
-        view = receiver.views[slot]
-        size = transport.unprotect(view, receiver.pointers[slot], length, now)
-        if size:
-            if receiver.names[slot] != transport.path_name or local.index != transport.path_local:
-                transport.moved(Source(*unpack_name(receiver.names[slot]), local.index), now)
-            transport.hand_on(view, size, now)
+        size = transport.unprotect(receiver.views[slot], receiver.pointers[slot], length, now)
+        if size and (receiver.names[slot] != transport.path_name or local.index != transport.path_local):
+            transport.moved(Source(*unpack_name(receiver.names[slot]), local.index), now)
+        return Taken(slot, transport, size, now)
+
+    def _hand_on(self, receiver: Receiver, packet: Taken) -> None:
+        slot, transport, length, now = packet
+        transport.hand_on(receiver.views[slot], length, now)
+
+    def _take_reports(self, receiver: Receiver, taken: list[Taken]) -> None:
+        rest: Iterable[tuple[Taken, int]] = ()
+        try:
+            rest = self._on_reports(receiver.arena[: len(receiver.lengths)], taken)
+        except Exception:
+            logger.exception("received reports could not be read")
+        for (slot, transport, length, now), start in rest:
+            try:
+                transport.on_rtcp(receiver.views[slot][start:], length - start, now)
+            except Exception:  # nor one client's report
+                logger.exception("a received report could not be handled")
+        taken.clear()
 
     def _receive_stun(self, local: _Local, data: bytes, name: bytes, now: float) -> None:
         ufrag = local_ufrag(data)

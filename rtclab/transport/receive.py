@@ -30,6 +30,8 @@ class Receiver(Protocol):
 
     Attributes
     ----------
+    arena : numpy.ndarray
+        ``(SLOTS, SLOT_SIZE)`` uint8, the slots.
     views : list of memoryview
         One for each slot.
     pointers : list of int
@@ -42,6 +44,7 @@ class Receiver(Protocol):
         How long each has waited, in seconds; 0 where the kernel does not say.
     """
 
+    arena: npt.NDArray[np.uint8]
     views: list[memoryview]
     pointers: list[int]
     lengths: list[int]
@@ -65,9 +68,9 @@ def new_receiver(batched: bool | None = None) -> Receiver:
 
 class _Slots:
     def __init__(self) -> None:
-        self._arena: npt.NDArray[np.uint8] = np.zeros((SLOTS, SLOT_SIZE), np.uint8)
-        memory = self._arena.reshape(-1).data
-        first = _address(self._arena)
+        self.arena: npt.NDArray[np.uint8] = np.zeros((SLOTS, SLOT_SIZE), np.uint8)
+        memory = self.arena.reshape(-1).data
+        first = _address(self.arena)
         self.views = [memory[slot * SLOT_SIZE : (slot + 1) * SLOT_SIZE] for slot in range(SLOTS)]
         self.pointers = [first + slot * SLOT_SIZE for slot in range(SLOTS)]
         self.lengths: list[int] = []

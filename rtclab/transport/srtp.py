@@ -32,8 +32,8 @@ PacketFunction = Callable[[Any, Any, Any], int]
 class Srtp(NamedTuple):
     """The packet functions of libsrtp; 0 is success.
 
-    `protect_prepared` is `protect` with arguments from `prepare`, made once and used for many packets: to
-    convert three numbers for each packet costs a sixth of the call.
+    `protect_prepared` and `protect_rtcp_prepared` take arguments from `prepare`, made once and used for many
+    packets: to convert three numbers for each packet costs a sixth of the call.
     """
 
     protect: PacketFunction
@@ -41,10 +41,11 @@ class Srtp(NamedTuple):
     protect_rtcp: PacketFunction
     unprotect_rtcp: PacketFunction
     protect_prepared: PacketFunction
+    protect_rtcp_prepared: PacketFunction
 
 
 def prepare(address: int) -> Any:
-    """An address as an argument of `Srtp.protect_prepared`."""
+    """An address as an argument of `Srtp.protect_prepared` and `Srtp.protect_rtcp_prepared`."""
     return ctypes.c_void_p.from_param(address)
 
 
@@ -69,10 +70,11 @@ def load() -> Srtp:
     for function in functions:
         function.restype = ctypes.c_int
         function.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
-    prepared = library[_SYMBOLS[0]]  # another object for the same function, without types to convert to
-    prepared.restype = ctypes.c_int
-    protect, unprotect, protect_rtcp, unprotect_rtcp = functions
-    return Srtp(protect, unprotect, protect_rtcp, unprotect_rtcp, prepared)
+    for name in ("srtp_protect", "srtp_protect_rtcp"):
+        prepared = library[name]  # another object for the same function, without types to convert to
+        prepared.restype = ctypes.c_int
+        functions.append(prepared)
+    return Srtp(*functions)
 
 
 class Protector:

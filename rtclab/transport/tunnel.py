@@ -24,7 +24,7 @@ from typing import Literal, Protocol
 
 from ..rtp import rtcp
 from ..rtp.drops import Drop, Drops
-from ..rtp.packet import MalformedRtp, parse_rtp
+from ..rtp.packet import MalformedRtp, is_rtcp, parse_rtp
 from ..rtp.payload import MalformedPayload
 from .paths import PathTable
 from .tunnel_down import Depacketizer, unix_us
@@ -280,10 +280,13 @@ class TunnelTransport:
         if self.state != "connected":
             self.drops.add(Drop.NOT_CONNECTED, len(packets))
             return
-        if self.images:
-            return
         now = self._clock()
         for data in packets:
+            if is_rtcp(data[1]):
+                self.send_rtcp(data)
+                continue
+            if self.images:
+                continue
             try:
                 packet = parse_rtp(data, len(data))
             except MalformedRtp:

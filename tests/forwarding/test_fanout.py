@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
@@ -14,6 +16,7 @@ from rtclab.forwarding.stream import Stream
 from rtclab.rtp.extensions import abs_send_time, iter_extensions
 from rtclab.rtp.packet import parse_rtp
 from rtclab.rtp.sequence import difference
+from rtclab.transport.batch import Clients, Lost
 
 
 class Stage:
@@ -452,7 +455,12 @@ def test_headers_carry_what_was_negotiated(time_id: int | None, mid_id: int | No
         return
     outbox = Outbox()
     packets: list[bytes] = []
-    outbox.send = lambda clients, lengths: packets.append(outbox.arena[0, : lengths[0]].tobytes()) or {}  # type: ignore[method-assign, func-returns-value]
+
+    def send(clients: Clients, lengths: Sequence[int], rtcp: bool = False) -> Lost:
+        packets.append(outbox.arena[0, : lengths[0]].tobytes())
+        return {}
+
+    outbox.send = send  # type: ignore[method-assign]
     track = producer(outbox)
     track.fanout.add(0, Header(101, 77, None, 0, b"ab", mid_id, time_id))
     track.fanout.aim(0, 0, 0.0)

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from typing import cast
+
+import numpy as np
+import pytest
+
 from forwarding_rig import PAYLOAD_TYPE, header, vp8
 from hall import Hall
 from rtclab.rtp import rtcp
 from rtclab.rtp.packet import build_rtp
+from rtclab.transport.port import Taken
+from rtclab.transport.transport import Transport
 
 
 def test_one_publisher_reaches_all_viewers_and_is_asked_once() -> None:
@@ -134,6 +141,38 @@ def test_a_keyframe_request_goes_to_the_stream_the_viewer_gets() -> None:
     bob.on_rtcp(memoryview(rtcp.pli(5, consumer.header.ssrc)), 12, 0.4)
     assert hall.lines["alice"].plis() == [1]
     assert consumer.plis == 2
+
+
+def test_reports_of_many_are_read_at_once() -> None:
+    hall = Hall()
+    alice, bob, carol = (hall.join(name) for name in ("alice", "bob", "carol"))
+    track = hall.publish(alice)
+    viewers = [hall.watch(client, track) for client in (bob, carol)]
+    hall.picture(alice, 1, 0.0, keyframe=True)
+    middle = rtcp.middle_32(hall.router.ntp(9.9))
+    block = rtcp.ReportBlock(viewers[0].header.ssrc, 64, 5, 7, 900, middle, 65536 // 50)
+    report = rtcp.receiver_report(1, [block])
+    (sent,) = hall.seen("bob")
+    datagrams = [
+        (bob, report + rtcp.sdes(1, "bob") + rtcp.nack(1, sent.ssrc, [sent.sequence])),
+        (carol, rtcp.receiver_report(1, [block._replace(fraction_lost=255)])),  # not hers to report on
+        (carol, rtcp.receiver_report(1, [block._replace(ssrc=4242)])),
+        (carol, rtcp.pli(1, viewers[1].header.ssrc)),
+    ]
+    slots = np.zeros((len(datagrams) + 1, 256), np.uint8)
+    taken = []
+    for slot, (client, datagram) in enumerate(datagrams, 1):
+        slots[slot, : len(datagram)] = np.frombuffer(datagram, np.uint8)
+        taken.append(Taken(slot, cast(Transport, client.transport), len(datagram), 10.0))
+    rest = list(hall.router.read_reports(slots, taken))
+    assert rest == [(taken[0], len(report)), (taken[3], 0)]
+    bobs, carols = viewers
+    assert (bobs.loss_fraction, bobs.packets_lost, bobs.jitter_s) == (0.25, 5, 0.01)
+    assert bobs.rtt_s == pytest.approx(0.08, abs=0.001)
+    assert (carols.loss_fraction, carols.rtt_s) == (None, None)
+    hall.router.remove_client("bob", 10.0)
+    hall.router.read_reports(slots, taken)
+    assert bobs.loss_fraction == 0.25
 
 
 def test_figures_are_sampled_each_second() -> None:

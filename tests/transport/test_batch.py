@@ -14,6 +14,7 @@ import numpy as np
 import pylibsrtp
 import pytest
 
+from rtclab.rtp import rtcp
 from rtclab.rtp.drops import Drop
 from rtclab.transport import srtp
 from rtclab.transport.addresses import pack_name
@@ -135,6 +136,28 @@ def test_each_viewer_gets_its_own_packets(rig: Rig, mode: Mode, lengths: list[in
             assert viewer.packets(len(packets)) == packets
             assert viewer.silent()
         assert batch.sent == turn * 3 * len(lengths)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("viewers", [1, 3])
+def test_rtcp_is_protected_as_such(rig: Rig, mode: Mode, viewers: int) -> None:
+    for _ in range(viewers):
+        rig.add()
+    batch = SendBatch(rig.paths, mode)
+    handed: list[list[bytes]] = []
+    row = rig.paths.open_tunnel(handed.append)
+    report = rtcp.sender_report(7, 1 << 63, 1, 2, 3) + rtcp.sdes(7, "alice")
+    batch.arena[: viewers + 1, : len(report)] = np.frombuffer(report, np.uint8)
+    clients = Clients(np.array([*(viewer.row for viewer in rig.viewers), row]))
+    assert batch.send(clients, [len(report)], rtcp=True) == {}
+    assert handed == [[report]]
+    for viewer in rig.viewers:
+        (datagram,) = viewer.datagrams(1)
+        assert viewer.inbound.unprotect_rtcp(datagram) == report
+    batch.arena[0, : len(report)] = np.frombuffer(report, np.uint8)
+    assert batch.send(Clients(clients.rows[:1]), [len(report)], rtcp=True) == {}
+    (datagram,) = rig.viewers[0].datagrams(1)
+    assert rig.viewers[0].inbound.unprotect_rtcp(datagram) == report
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -7,14 +7,17 @@ import contextlib
 import errno
 import select
 import socket
+from collections.abc import Sequence
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 
 from rtclab.errors import PortBusy
 from rtclab.rtp.drops import Drop
 from rtclab.transport import port as port_module
 from rtclab.transport import sockets
-from rtclab.transport.port import UdpPort
+from rtclab.transport.port import Taken, UdpPort
 from rtclab.transport.sockets import split_reports
 from stock_client import Nat, Received, Stranger, connected, open_port, recheck, rtcp, rtp, until
 
@@ -207,6 +210,64 @@ def test_reading_ends_when_a_report_closes_the_port() -> None:
         port.read_reports()
         assert port.closed
         await stranger.close()
+
+    asyncio.run(main())
+
+
+def test_those_of_one_read_are_given_together() -> None:
+    async def main() -> None:
+        port = open_port()
+        transport, stranger, got_rtp, got_rtcp = await connected(port)
+        reads: list[list[bytes]] = []
+
+        def take(slots: npt.NDArray[np.uint8], taken: Sequence[Taken]) -> list[tuple[Taken, int]]:
+            assert all(packet.transport is transport for packet in taken)
+            reads.append([slots[packet.slot, : packet.length].tobytes() for packet in taken])
+            return [(taken[1], 0), (taken[2], 4)]
+
+        port._on_reports = take
+        datagrams = [rtcp(ssrc) for ssrc in range(3)]
+        for datagram in datagrams:
+            await stranger.send(datagram)
+        await arrived(port)
+        port.read_reports()
+        assert reads == [datagrams]
+        assert (got_rtp, got_rtcp) == ([], [datagrams[1], datagrams[2][4:]])
+        await stranger.close()
+        port.close()
+
+    asyncio.run(main())
+
+
+def test_what_fails_costs_nothing_but_itself(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        port = open_port()
+        transport, stranger, _, _ = await connected(port)
+        heard: list[int] = []
+
+        def take(buffer: memoryview, length: int, now: float) -> None:
+            heard.append(length)
+            if len(heard) == 1:
+                raise RuntimeError("the first one")
+
+        def fail(slots: npt.NDArray[np.uint8], taken: Sequence[Taken]) -> list[tuple[Taken, int]]:
+            raise RuntimeError("all of them")
+
+        transport.on_rtcp = take
+        readers = port._on_reports, fail, port._on_reports
+        for reader in readers:
+            port._on_reports = reader
+            for _ in range(2):
+                await stranger.send(rtcp())
+            await arrived(port)
+            port.read_reports()
+        assert heard == [8] * 4
+        assert [str(record.exc_info[1]) for record in caplog.records if record.exc_info] == [
+            "the first one",
+            "all of them",
+        ]
+        await stranger.close()
+        port.close()
 
     asyncio.run(main())
 

@@ -69,8 +69,10 @@ def test_media_goes_both_ways_and_the_fan_out_reaches_it(role: str) -> None:
         lengths = [len(packet) for packet in packets]
         assert batch.send(Clients(np.array([transport.row])), lengths) == {}
         transport.send_rtcp(rtcp())
-        await until(lambda: len(stranger.rtp) == 2 and stranger.rtcp)
-        assert stranger.rtp == packets
+        batch.arena[0, :8] = np.frombuffer(rtcp(5678), np.uint8)
+        assert batch.send(Clients(np.array([transport.row])), [8], rtcp=True) == {}
+        await until(lambda: len(stranger.rtp) == len(stranger.rtcp) == 2)
+        assert (stranger.rtp, stranger.rtcp) == (packets, [rtcp(), rtcp(5678)])
         assert transport.drops == {}
         await stranger.close()
         transport.close()
