@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -124,6 +125,7 @@ _RECORD = """(video) => {
 _MEASURE = """async (video, seconds) => {
   const { drawn, sounds, read } = window.rtclabCoded;
   const shown = [], heard = [];
+  const begun = performance.now();
   let open = true;
   const next = () => video.requestVideoFrameCallback((now, { expectedDisplayTime }) => {
     const code = read(video);
@@ -159,7 +161,9 @@ _MEASURE = """async (video, seconds) => {
   open = false;
   await context.close();
   const { videoWidth, videoHeight } = video;
-  return { shown, heard, size: [videoWidth, videoHeight] };
+  const ticks = Object.values(drawn).filter((time) => time >= begun);
+  const held = Math.max(0, ...ticks.slice(1).map((time, i) => time - ticks[i]));
+  return { shown, heard, size: [videoWidth, videoHeight], span: [begun, performance.now()], held };
 }"""
 
 
@@ -181,6 +185,10 @@ class Shown:
         How many were heard, their frames shown or not.
     size : tuple of int
         Width and height of the picture.
+    gap_s : float
+        Longest time without a new frame.
+    held_s : float
+        Longest time in which the page itself drew none.
     """
 
     numbers: list[int]
@@ -189,6 +197,8 @@ class Shown:
     skew_s: list[float]
     beeps: int
     size: tuple[int, int]
+    gap_s: float
+    held_s: float
 
     def percentile(self, share: float) -> float:
         """Latency that this share (0 to 100) of the frames stays below; infinite if none was shown."""
@@ -244,6 +254,7 @@ def watch(video: Locator, seconds: float) -> Shown:
         if beeps and min(abs(heard - shown) for shown in beeps) < 500
     ]
     times = sorted(shown for _, shown in first.values())
+    begun, ended = got["span"]
     span = (times[-1] - times[0]) / 1000 if len(times) > 1 else 0.0
     return Shown(
         numbers=[number for number, *_ in got["shown"]],
@@ -252,4 +263,6 @@ def watch(video: Locator, seconds: float) -> Shown:
         skew_s=skew,
         beeps=len(got["heard"]),
         size=(got["size"][0], got["size"][1]),
+        gap_s=max(later - sooner for sooner, later in pairwise([begun, *times, ended])) / 1000,
+        held_s=got["held"] / 1000,
     )

@@ -359,7 +359,7 @@ class TunnelTransport:
         if frame.audio:
             return Drop.TUNNEL_BEHIND if flow.sound_too_late(now, unsent) else None
         if ssrc in self._left_out:
-            if frame.keyframe and flow.clear(now, unsent):
+            if frame.keyframe and flow.takes_keyframe(now, unsent):
                 del self._left_out[ssrc]
                 return None
             return Drop.TUNNEL_BEHIND if flow.behind(now, unsent) else Drop.WAITING_FOR_KEYFRAME

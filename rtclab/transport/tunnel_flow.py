@@ -5,8 +5,8 @@ round trip lately. More than 0.4 s is too much; while a keyframe is the oldest, 
 as large and to drop what follows would only cost the next one. Both are bounded in bytes too, by what the
 path has carried, since a burst is all sent before any time has passed. Beyond that pictures are left out up
 to the next keyframe, which is asked for when nothing waits any more. Sound is small and goes on for longer;
-alone on the path for a while, it tells the round trip anew. When nothing is acknowledged for 4 s although
-frames are under way, nothing is sent until something is.
+sent when no picture is under way any more, it tells the round trip anew. When nothing is acknowledged for
+4 s although frames are under way, nothing is sent until something is.
 
 While a frame is under way the path is busy. So what was acknowledged from the last acknowledgement before it
 was sent to its own, over that time or the one in which that was sent, whichever is longer, is a sample of the
@@ -34,7 +34,6 @@ SOUND_LIMIT_S = 0.8
 QUEUE_S = 0.22  # from here on there is a queue; half of it may be patience of who acknowledges
 STALLED_S = 4.0
 MAX_ROUND_TRIP_S = 0.3  # at most this counts as the path's own until sound alone has shown it
-ALONE_S = 0.5
 WINDOW_BYTES = 20 * 1024  # of pictures after a keyframe, at least
 TRUSTED_S = 10.0  # how long after a queue the best rate counts as all that the path carries
 MAX_UNSENT = 512 * 1024  # bytes in the carrier
@@ -148,14 +147,14 @@ class Flow:
                 self._video_acked_at = now
         self.acked = number
         if not frame.stood:
-            self._take_round_trip(now - frame.at, now)
+            self._take_round_trip(frame.at, now)
         self._delivered_at, self._delivered_sent_at = now, frame.at
         took = max(now - frame.delivered_at, frame.at - frame.delivered_sent_at, 1e-3)
         self._take_rate((self._delivered - frame.delivered) * 8 / took, now)
 
-    def _take_round_trip(self, seconds: float, now: float) -> None:
-        self.rtt_s = seconds
-        if not self._videos and now - self._video_acked_at > ALONE_S:
+    def _take_round_trip(self, sent: float, now: float) -> None:
+        self.rtt_s = seconds = now - sent
+        if not self._videos and sent > self._video_acked_at:
             self._smallest = [seconds, seconds]
             self._shown = True
             self._smallest_since = now
@@ -223,8 +222,12 @@ class Flow:
         return self.delay(now) > limit or self._full(now) or unsent > MAX_UNSENT or self.waiting_s > LIMIT_S
 
     def clear(self, now: float, unsent: int) -> bool:
-        """Whether the path is free for a keyframe after pictures were left out."""
+        """Whether to ask for a keyframe after pictures were left out: nothing waits any more."""
         return not self.behind(now, unsent) and self.delay(now) < QUEUE_S
+
+    def takes_keyframe(self, now: float, unsent: int) -> bool:
+        """Whether a keyframe that is there may go: with no picture under way what waits is sound."""
+        return not self.behind(now, unsent) and (not self._videos or self.delay(now) < QUEUE_S)
 
     def sound_too_late(self, now: float, unsent: int) -> bool:
         """Whether even sound has to wait."""

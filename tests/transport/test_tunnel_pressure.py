@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Mapping
+from itertools import pairwise
 
 import pytest
 
@@ -218,6 +219,22 @@ def test_a_slow_line_gets_a_lower_layer_and_then_all_of_it() -> None:
     scene.run(10)
     assert max(scene.latencies(since)) < 0.4
     assert scene.decodable(since) > 0.9 * 10 * scene.fps
+
+
+@pytest.mark.parametrize("moment", [5.0, 5.2, 5.4])
+@pytest.mark.parametrize("delay", [0.01, 0.03])
+def test_a_fast_line_that_becomes_slow_at_once(delay: float, moment: float) -> None:
+    """What is under way then is not much; pictures go on as soon as it has arrived."""
+    scene = Scene(SlowLine(50_000_000, delay), (250_000, 833_000))
+    scene.run(moment)
+    assert not scene.tunnel.drops
+    scene.line.rate_bps, scene.line.delay_s = 500_000, 0.1
+    scene.run(10)
+    assert max(scene.latencies(moment)) < 0.9
+    assert max(scene.latencies(moment, audio=True)) < 0.9
+    arrived = [at for at, frame in scene.line.got if at >= moment and not frame.audio]
+    assert max(later - sooner for sooner, later in pairwise(arrived)) < 1.2
+    assert scene.decodable(moment) > 0.3 * 10 * scene.fps
 
 
 def test_it_recovers_when_the_line_does() -> None:

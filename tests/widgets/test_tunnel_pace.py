@@ -3,6 +3,7 @@ line before much waits, uses a fast one again, and is not misled by a machine th
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -96,6 +97,11 @@ def latencies(phase: Any, since: float = 0) -> list[float]:
     return [late for at, late in phase["pictures"] if at >= begin]
 
 
+def longest_gap(phase: Any) -> float:
+    """The longest time without a picture."""
+    return max(later - sooner for (sooner, _), (later, _) in pairwise(phase["pictures"]))
+
+
 @pytest.mark.parametrize(
     "more",
     [{}, {"busy": 0.4e6}, {"sound": False}, {"most": 2_500_000, "busy": 4e6}],
@@ -103,11 +109,13 @@ def latencies(phase: Any, since: float = 0) -> list[float]:
 )
 def test_a_slow_line_is_followed_and_a_good_one_used_again(plain: Page, more: dict[str, Any]) -> None:
     fast, slow, again = run(plain, FAST, SLOW, AGAIN, **more)
+    large = "most" in more
     assert fast["dropped"] <= 1  # behind the first keyframe
     assert max(fast["halved"]) == 0
-    assert max(latencies(slow)) < 1.5  # what was under way when the line became slow at once
+    assert max(latencies(slow)) < (1.0 if large else 0.5)  # also when the line became slow at once
+    assert longest_gap(slow) < 0.6
     late = sorted(latencies(slow, 5))
-    assert late[-1] < 1.0
+    assert late[-1] < 0.6
     assert late[len(late) // 2] < 0.25  # the line's own delay, and hardly a queue
     assert len(late) > 0.8 * 30 * 35
     assert max(slow["halved"]) >= 1
@@ -130,13 +138,15 @@ def test_a_very_slow_line_gets_a_smaller_picture_and_fewer_frames(plain: Page) -
 
 
 @pytest.mark.parametrize("who", ["page", "room"])
-@pytest.mark.parametrize("line", [FAST, {"rate": 2e6, "delay": 0.1}], ids=["near", "far"])
-def test_a_machine_that_stands_still_is_no_slow_line(plain: Page, who: str, line: dict[str, float]) -> None:
+@pytest.mark.parametrize(("line", "lost"), [(FAST, 2), ({"rate": 2e6, "delay": 0.1}, 6)], ids=["near", "far"])
+def test_a_machine_that_stands_still_is_no_slow_line(
+    plain: Page, who: str, line: dict[str, float], lost: int
+) -> None:
     stalls = [(begin, begin + 0.3, who) for begin in (5, 7, 8, 8.6, 12)]
     (got,) = run(plain, line | {"seconds": 20}, stalls=stalls)
     assert set(got["limits"]) == {1e9}
     assert max(got["halved"]) == 0
-    assert got["dropped"] <= 5
+    assert got["dropped"] <= lost * len(stalls)  # they would have come too late, or nearly
 
 
 def test_a_longer_way_is_no_queue(plain: Page) -> None:

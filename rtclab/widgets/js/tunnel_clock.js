@@ -10,13 +10,17 @@ const ASTRAY_S = 0.1;
 const LEAST_DELAY_S = 0.02;
 const MOST_DELAY_S = 0.5;
 const MARGIN_S = 0.01;
+/** What arrives so much later than the quickest of its track in the last seconds is not shown. */
+export const STALE_S = 0.6;
 
 /**
  * The smallest difference between two clocks in the last seconds: either may drift, or stand still for a while, as that of sound does
  * on a machine that is too slow for it. Times are in seconds.
  */
 export class Offset {
-  constructor() {
+  /** @param {number} [jump] a larger difference is another clock, and taken at once */
+  constructor(jump = JUMP_S) {
+    this.jump = jump;
     /** @type {number | null} */
     this.value = null;
     this.at = 0;
@@ -28,7 +32,7 @@ export class Offset {
   /** @param {number} time on the one clock @param {number} now on the other @returns {number} how much later than the quickest */
   learn(time, now) {
     const seen = now - time;
-    if (this.value === null || Math.abs(seen - this.value) > JUMP_S) {
+    if (this.value === null || Math.abs(seen - this.value) > this.jump) {
       this.value = seen;
       this.smallest = [seen, seen];
       this.since = now;

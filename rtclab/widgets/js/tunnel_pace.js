@@ -4,9 +4,11 @@
  *
  * A queue on the way shows as round trips above the smallest of the last seconds. One that is there in every sample of a while
  * (`LATE_S`) makes the bitrate a share of what was delivered, before much waits; from `DRAIN_S` no picture is sent until all have
- * arrived, which also tells how long the way takes when it is empty. Then the bitrate comes back, slowly near the rate at which
- * there was a queue, and hardly beyond what is really delivered: of what was not sent nothing is known. After a while without a
- * queue it tries, and after a try that failed it waits longer (so do BBR, draft-cardwell-iccrg-bbr-congestion-control, and
+ * arrived, which also tells how long the way takes when it is empty. A carrier that was fast may become slow at once: as long as
+ * nothing limits the bitrate, pictures wait sooner (`SOON_S`, `FREE_ROOM_S`) until all have arrived, and the rate at which they
+ * came becomes the limit; what came all at once stood still and tells none. Then the bitrate comes back, slowly near the rate at
+ * which there was a queue, and hardly beyond what is really delivered: of what was not sent nothing is known. After a while without
+ * a queue it tries, and after a try that failed it waits longer (so do BBR, draft-cardwell-iccrg-bbr-congestion-control, and
  * draft-ietf-rmcat-gcc).
  *
  * A machine that stands still for a moment is no slow carrier: the time in which nothing ran here does not count, and what was held
@@ -18,6 +20,8 @@
 const LATE_S = 0.18;
 const DRAIN_S = 0.3;
 const BEHIND_S = 0.4;
+/** As long as nothing limits the bitrate. */
+const SOON_S = 0.25;
 const SILENT_S = 4;
 /** Samples of the round trip that have to agree: those of so long, and so many. */
 const AGREE_S = 0.8;
@@ -35,8 +39,9 @@ const MOST_DRAIN_S = 1.5;
 const ALONE_S = 1;
 const LEAST_CAPACITY_BPS = 50_000;
 
-/** What may be under way: what the carrier takes in so long, or so many bytes before and after it was found slow. */
+/** What may be under way: what the carrier takes in so long, without a limit in less, or so many bytes before and after it was found slow. */
 const ROOM_S = 0.2;
+const FREE_ROOM_S = 0.1;
 const FIRST_ROOM = 48_000;
 const LEAST_ROOM = 12_000;
 
@@ -57,7 +62,7 @@ const PEAK_S = 3;
 /** A share of the most that was delivered in so long: less is believed only after a drain. */
 const GOOD = 0.7;
 const GOOD_S = 15;
-const KEEPS_UP = 1.1;
+const KEEPS_UP = 0.8;
 
 /**
  * @typedef {{number: number, bytes: number, at: number, picture: boolean, alone: boolean, stood: boolean}} UnderWay
@@ -83,6 +88,8 @@ export class Pace {
     this.ackedAt = -Infinity;
     this.seenAt = -Infinity;
     this.updatedAt = Infinity;
+    /** bit/s without a limit */
+    this.wanted = 0;
     /** By how much `update` is late of late. */
     this.lag = 0;
     /** bit/s for everything; infinite until something has held it back */
@@ -107,7 +114,8 @@ export class Pace {
     /** Since when pictures wait for those under way. @type {number | null} */
     this.draining = null;
     this.drainedAt = -Infinity;
-    this.drained = 0;
+    /** Bytes that arrived after the first of a drain, when that came, and when the newest did. */
+    this.drained = { bytes: 0, from: 0, to: 0 };
     /** Whether it was seen since the last drain how long the way takes. */
     this.knows = true;
   }
@@ -124,16 +132,22 @@ export class Pace {
   acked(number, waiting, now) {
     this.#wake(now);
     let last = null;
+    let bytes = 0;
     while (this.flight.length && this.flight[0].number <= number) {
       last = /** @type {UnderWay} */ (this.flight.shift());
       this.underway -= last.bytes;
       if (last.picture) this.pictures -= last.bytes;
-      this.drained += last.bytes;
-      this.arrived.push({ bytes: last.bytes, at: now });
+      bytes += last.bytes;
     }
     this.waiting = waiting;
     this.ackedAt = now;
-    if (!last || last.stood) return;
+    if (!last) return;
+    this.arrived.push({ bytes, at: now });
+    const { drained } = this;
+    if (drained.from) drained.bytes += bytes;
+    else drained.from = now;
+    drained.to = now;
+    if (last.stood) return;
     const rtt = now - last.at;
     this.rtt = this.rtt === null ? rtt : 0.8 * this.rtt + 0.2 * rtt;
     this.trips.push({ rtt, at: now });
@@ -194,10 +208,19 @@ export class Pace {
     this.#wake(now);
     const quiet = this.flight.length ? now - Math.max(this.ackedAt, this.flight[0].at) : 0;
     if (quiet > SILENT_S) return "silent";
-    const free = this.ceiling === Infinity ? FIRST_ROOM : LEAST_ROOM;
-    const room = Math.max(free, (BEYOND * this.peak.rate * (this.#quickest + ROOM_S)) / 8);
-    const full = Math.max(this.underway, unsent) > room;
-    return full || this.draining !== null || (this.knows && this.late(now) > BEHIND_S) ? "behind" : null;
+    return this.draining !== null || this.#full(now, unsent) ? "behind" : null;
+  }
+
+  /** Whether nothing limits the bitrate. */
+  get #free() {
+    return this.limit >= this.wanted;
+  }
+
+  /** Whether too much is under way, or for too long. @param {number} now @param {number} unsent */
+  #full(now, unsent) {
+    const least = this.ceiling === Infinity ? FIRST_ROOM : LEAST_ROOM;
+    const room = (BEYOND * this.peak.rate * (this.#quickest + (this.#free ? FREE_ROOM_S : ROOM_S))) / 8;
+    return (this.knows && this.late(now) > (this.#free ? SOON_S : BEHIND_S)) || Math.max(this.underway, unsent) > Math.max(least, room);
   }
 
   /**
@@ -211,11 +234,18 @@ export class Pace {
     const delivered = this.delivered(now);
     if (delivered > this.peak.rate || now - this.peak.at > PEAK_S) this.peak = { rate: delivered, at: now };
     if (delivered > this.good.rate || now - this.good.at > GOOD_S) this.good = { rate: delivered, at: now };
-    if (this.draining !== null && (this.pictures === 0 || now - this.draining > MOST_DRAIN_S)) this.#drained(now);
+    this.wanted = wanted;
+    if (this.draining !== null) {
+      if (this.pictures === 0 || now - this.draining > MOST_DRAIN_S) this.#drained(now);
+    } else if (this.#free && this.#full(now, 0)) {
+      this.before = this.limit;
+      this.#drain(now);
+    }
     const queued = this.knows || now - this.drainedAt > 2 * ALONE_S ? this.queue - 2 * this.lag : 0;
-    if (queued > LATE_S && this.draining === null) {
-      if (now - this.changedAt > STEP_S) this.#less(now, wanted, delivered, queued);
-    } else if (this.draining === null) this.#more(now, wanted);
+    if (this.draining === null) {
+      if (queued <= LATE_S) this.#more(now, wanted);
+      else if (now - this.changedAt > STEP_S) this.#less(now, wanted, delivered, queued);
+    }
     this.grownAt = now;
     return this.limit;
   }
@@ -224,11 +254,8 @@ export class Pace {
   #less(now, wanted, delivered, queued) {
     const falling = queued < this.queuedBefore - FALLING_S;
     const again = now - this.queuedAt < HOLD_S;
-    if (now - this.triedAt < PATIENCE_S) this.patience = Math.min(2 * this.patience, MOST_PATIENCE_S);
-    this.triedAt = -Infinity;
     this.queuedBefore = queued;
-    this.way = this.#quickest;
-    this.queuedAt = this.changedAt = now;
+    this.#slow(now);
     if (falling && again) return;
     const from = Math.min(this.limit, wanted);
     if (!again) this.before = this.limit;
@@ -237,21 +264,32 @@ export class Pace {
     if (queued > DRAIN_S || again) this.#drain(now);
   }
 
+  /** There was a queue. @param {number} now */
+  #slow(now) {
+    if (now - this.triedAt < PATIENCE_S) this.patience = Math.min(2 * this.patience, MOST_PATIENCE_S);
+    this.triedAt = -Infinity;
+    this.way = this.#quickest;
+    this.queuedAt = this.changedAt = now;
+  }
+
   /** @param {number} now */
   #drain(now) {
     this.draining = now;
-    this.drained = 0;
-    this.proof = { sending: now - (this.flight[0]?.at ?? now), arriving: Infinity, rtt: this.trips[this.trips.length - 1]?.rtt ?? 0 };
+    this.drained = { bytes: 0, from: 0, to: 0 };
+    this.proof = { sending: now - (this.flight[0]?.at ?? now), arriving: Infinity, rtt: this.trips.at(-1)?.rtt ?? 0 };
   }
 
   /** @param {number} now */
   #drained(now) {
-    const took = (this.proof.arriving = now - (this.draining ?? now));
-    if (this.drained > LEAST_ROOM) {
-      this.ceiling = (8 * this.drained) / Math.max(took, SPREAD_S);
-      this.good = { rate: this.ceiling, at: now };
-      this.limit = Math.max(LEAST_BPS, Math.min(this.limit, TARGET * this.ceiling));
+    const { bytes, from, to } = this.drained;
+    const rate = to - from < SPREAD_S ? Infinity : (8 * bytes) / (to - from);
+    if (TARGET * rate < this.wanted) {
+      this.ceiling = rate;
+      this.good = { rate, at: now };
+      this.limit = Math.max(LEAST_BPS, Math.min(this.limit, TARGET * rate));
+      this.#slow(now);
     }
+    this.proof.arriving = now - (this.draining ?? now);
     this.draining = null;
     this.drainedAt = this.changedAt = now;
     this.knows = false;

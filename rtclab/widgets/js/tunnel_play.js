@@ -3,10 +3,11 @@
  * What is watched through a tunnel: decoded, and given out as tracks of a MediaStream.
  *
  * Sound is scheduled packet after packet in an AudioContext; what it is early or late by is corrected by a slightly other
- * speed. A picture waits, still encoded, until it is due by the sound's clock.
+ * speed. A picture waits, still encoded, until it is due by the sound's clock. What comes too late, because a line became slow at
+ * once or something stood still, is not shown, for two seconds at most; if all does for longer, it is how things are.
  */
 
-import { Offset } from "./tunnel_clock.js";
+import { Offset, STALE_S } from "./tunnel_clock.js";
 import { codecOf } from "./tunnel_frames.js";
 import { Tally } from "./tunnel_figures.js";
 
@@ -23,6 +24,10 @@ const SOUND_JUMP_S = 0.2;
 const STEADY_S = 0.01;
 const MOST_BEND = 0.03;
 const LEAD_S = 0.01;
+/** What differs by more from what came before is on another clock, and not late. */
+const FAR_S = 5;
+/** After so long without a picture a late one is better than none. */
+const DARK_S = 2;
 
 /** @typedef {import("./tunnel_frames.js").Frame} Frame */
 
@@ -76,6 +81,9 @@ export class PicturePlayer {
     this.shownAt = -Infinity;
     this.waitsForKey = true;
     this.askedAt = -Infinity;
+    this.arrivals = new Offset(FAR_S);
+    /** Times of what is decoded and not shown. @type {Set<number>} */
+    this.stale = new Set();
     /** @type {string | null} */
     this.codec = null;
     /** @type {VideoDecoder | null} */
@@ -96,6 +104,8 @@ export class PicturePlayer {
   /** @param {Frame} frame */
   take(frame) {
     const now = this.now();
+    // the room may not know the time yet
+    const left = frame.time ? STALE_S - this.arrivals.learn(frame.time / 1e6, now) : STALE_S;
     if (frame.key) this.waitsForKey = false;
     else if (this.waitsForKey) {
       this.figures.drop("waiting_for_keyframe");
@@ -105,7 +115,8 @@ export class PicturePlayer {
       }
       return;
     }
-    this.queue.push({ frame, due: this.clock.pictureDue(frame.time / 1e6, now) - DECODE_S });
+    if (left < 0 && now - this.shownAt < DARK_S) this.stale.add(frame.time);
+    this.queue.push({ frame, due: Math.min(this.clock.pictureDue(frame.time / 1e6, now), now + left) - DECODE_S });
     this.#work();
   }
 
@@ -149,7 +160,7 @@ export class PicturePlayer {
     if (this.decoder && this.decoder.state !== "closed") this.decoder.close();
     this.codec = codec;
     this.decoder = new VideoDecoder({
-      output: (picture) => this.#show(picture, picture.displayWidth, picture.displayHeight),
+      output: (picture) => this.#show(picture, picture.timestamp, picture.displayWidth, picture.displayHeight),
       error: () => {
         this.waitsForKey = true;
         this.figures.drop("not_decoded");
@@ -159,18 +170,22 @@ export class PicturePlayer {
   }
 
   /** @param {Frame} frame a whole picture */
-  async #paint({ payload }) {
+  async #paint({ payload, time }) {
     try {
       const picture = await createImageBitmap(new Blob([/** @type {BlobPart} */ (payload)], { type: "image/jpeg" }));
       this.figures.pass(payload.length, true, 0, 0, this.now());
-      this.#show(picture, picture.width, picture.height);
+      this.#show(picture, time, picture.width, picture.height);
     } catch {
       this.figures.drop("not_decoded");
     }
   }
 
-  /** @param {VideoFrame | ImageBitmap} picture @param {number} width @param {number} height */
-  #show(picture, width, height) {
+  /** @param {VideoFrame | ImageBitmap} picture @param {number} time @param {number} width @param {number} height */
+  #show(picture, time, width, height) {
+    if (this.stale.delete(time)) {
+      this.figures.drop("behind");
+      return picture.close();
+    }
     Object.assign(this.figures, { width, height });
     this.screen.show(picture, width, height);
     this.shownAt = this.now();
@@ -202,6 +217,7 @@ export class SoundPlayer {
     /** When the packet after the last one begins, on the context's clock. */
     this.nextAt = 0;
     this.offset = new Offset();
+    this.arrivals = new Offset(FAR_S);
     /** When what is in the decoder was captured: it counts samples itself, and knows of none that were left out. @type {number[]} */
     this.times = [];
     /** Whether somebody had clicked here when sound was asked for last; null when that was granted. @type {boolean | null} */
@@ -228,6 +244,7 @@ export class SoundPlayer {
 
   /** @param {Frame} frame */
   take({ time, payload }) {
+    if (time && this.arrivals.learn(time / 1e6, this.now()) > STALE_S) return this.figures.drop("behind");
     if (this.decoder.state === "closed") this.decoder = this.#decoder();
     if (this.decoder.decodeQueueSize > MOST_SOUND_DECODING) {
       this.figures.drop("decoder_busy");
