@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from rtclab.engine import BATCH_SWITCH_INTERVAL, LIVE_SWITCH_INTERVAL, Engine, get_engine
+from rtclab.engine import BATCH_SWITCH_INTERVAL, LIVE_SWITCH_INTERVAL, NICE, Engine, get_engine
 from rtclab.errors import Closed, RtclabError, Timeout
 
 
@@ -25,6 +28,35 @@ def test_there_is_one_engine_on_a_daemon_thread() -> None:
     thread = engine.run(_thread())
     assert thread.daemon
     assert thread is not threading.current_thread()
+
+
+def _niceness() -> int:
+    return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+
+def _in_a_thread(work: Callable[[], int]) -> int:
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(work).result()
+
+
+def _may_be_preferred() -> bool:
+    def ask() -> int:
+        try:
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+        except OSError:
+            return False
+        return True
+
+    return bool(_in_a_thread(ask))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has priorities of threads")
+def test_its_thread_goes_first_where_it_may_and_those_it_starts_do_not() -> None:
+    async def look() -> tuple[int, int]:
+        return _niceness(), _in_a_thread(_niceness)
+
+    usual = _niceness()
+    assert get_engine().run(look()) == (NICE if _may_be_preferred() else usual, usual)
 
 
 def test_a_coroutine_of_another_loop_can_wait() -> None:
