@@ -73,7 +73,8 @@ class Hall:
 
     def watch(self, client: Client, track: Producer, mid: str = "0") -> Consumer:
         number = client.transport.row
-        consumer = self.router.add_consumer(client, mid, header(number))
+        consumer = Consumer(client.id, mid, header(number), number)
+        self.router.add_consumer(client, consumer)
         self.router.point(consumer, track, header(number), 0.0)
         return consumer
 

@@ -152,11 +152,10 @@ class Router:
             consumer.detach()
             self._tell(consumer)
 
-    def add_consumer(self, client: Client, mid: str, header: Header) -> Consumer:
-        """Open an m-line on which a client receives."""
-        consumer = Consumer(client.id, mid, header, client.transport.row)
-        client.consumers[header.ssrc] = self._by_ssrc[header.ssrc] = consumer
-        return consumer
+    def add_consumer(self, client: Client, consumer: Consumer) -> None:
+        """Take in an m-line on which a client receives, by the transport that it has now."""
+        consumer.path = client.transport.row
+        client.consumers[consumer.header.ssrc] = self._by_ssrc[consumer.header.ssrc] = consumer
 
     def remove_consumer(self, client: Client, consumer: Consumer) -> None:
         """Close a receiving m-line."""

@@ -231,9 +231,7 @@ class OfferDesk:
                 client.extension_ids.update(section.extensions)
                 client.transport_cc = client.transport_cc or section.transport_cc
         for subscription in member.subscriptions.values():
-            consumer = subscription.consumer
-            consumer.path = client.transport.row
-            client.consumers[consumer.header.ssrc] = consumer
+            self.router.add_consumer(client, subscription.consumer)
         return transport
 
     def _open_transport(self, member: Member) -> SecureTransport:

@@ -15,6 +15,7 @@ from hall import Hall
 from mixing_rig import Camera, Microphone
 from rtclab.forwarding.architecture import Options, Stage
 from rtclab.forwarding.client import Client
+from rtclab.forwarding.consumer import Consumer
 from rtclab.forwarding.layers import Reason
 from rtclab.forwarding.mcu import Mcu
 from rtclab.forwarding.producer import Producer, Upstream
@@ -76,7 +77,8 @@ class Theatre(Hall):
     def watch_mix(self, client: Client, listed: int = 0) -> Producer:
         track = self.mcu.lists(client.id)[listed].producer
         mid, number = str(90 + listed), 100 + client.transport.row + 50 * listed
-        consumer = self.router.add_consumer(client, mid, header(number))
+        consumer = Consumer(client.id, mid, header(number), 0)
+        self.router.add_consumer(client, consumer)
         self.router.point(consumer, track, header(number), self.loop.time())
         return track
 

@@ -7,6 +7,7 @@ import pandas as pd
 import rtclab
 from room_tools import frame_numbers
 from rtclab.rtp.drops import Drop
+from waiting import until
 
 
 def test_there_is_a_row_for_each_track_and_viewer() -> None:
@@ -29,6 +30,27 @@ def test_there_is_a_row_for_each_track_and_viewer() -> None:
             assert 0 < row.packets <= video.packets
             assert row.bytes > row.packets
             assert row.packets_lost == 0
+
+
+def test_viewers_say_what_they_got() -> None:
+    with rtclab.Room() as room:
+        room.join("alice").publish(rtclab.TestPattern(160, 90, fps=15))
+        for name in ("bob", "carol"):
+            viewer = room.join(name)
+            viewer.watch("alice")
+            viewer.watch("alice", "audio")
+
+        def told() -> bool:
+            stats = room.stats()
+            outgoing = stats[stats.direction == "out"]
+            return len(outgoing) == 4 and bool(outgoing.rtt_s.notna().all())
+
+        until(told, "not every viewer's report has come")
+        stats = room.stats()
+        outgoing = stats[stats.direction == "out"]
+        assert (outgoing.loss_fraction == 0).all()
+        assert (outgoing.rtt_s < 1).all()
+        assert (outgoing.jitter_s < 1).all()
 
 
 def test_names_have_units_and_drops_have_reasons() -> None:
