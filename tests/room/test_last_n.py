@@ -14,10 +14,21 @@ from waiting import until
 PEOPLE = 6
 
 
-def traffic(peers: Sequence[Peer]) -> pd.Series[float]:
-    """Payload bytes so far of everybody together, by direction."""
-    rows = pd.concat([peer.stats() for peer in peers])
-    return rows[rows.kind == "video"].groupby("direction").payload_bytes.sum().astype(float)
+def traffic(peers: Sequence[Peer], direction: str) -> pd.Series[float]:
+    """Payload bytes of video so far, by the name of who sent or got them."""
+    counted = {}
+    for peer in peers:
+        rows = peer.stats()
+        of_it = rows[(rows.kind == "video") & (rows.direction == direction)]
+        counted[peer.name] = float(of_it.payload_bytes.sum())
+    return pd.Series(counted)
+
+
+def shown(room: rtclab.Room) -> pd.Series[int]:
+    """How many viewers get each participant's picture."""
+    stats = room.stats()
+    rows = stats[(stats.direction == "out") & (stats.kind == "video") & (stats.reason != "last_n")]
+    return rows.groupby("publisher").size()
 
 
 @pytest.mark.timeout(120)
@@ -32,19 +43,21 @@ def test_two_of_six_cut_the_downlink_by_the_formula() -> None:
         for track in tracks:
             track.next_frame(timeout=30)
 
-        def pictures_of_each(last_n: int | None) -> float:
-            """Downlink over uplink while everybody sends 30 frames."""
+        def downlink(last_n: int | None) -> tuple[float, float]:
+            """What all get while everybody sends 30 frames, and what the formula says, in bytes."""
             room.last_n = last_n
             left_out = 0 if last_n is None else PEOPLE * (PEOPLE - 1 - last_n)
             until(lambda: sum(room.stats().reason == "last_n") == left_out, "nobody is left out")
             flowing = next(track for track in tracks if track.participant == peers[0].name)
             first = flowing.received
             until(lambda: flowing.received > first + 5, "pictures stand still")
-            before, first = traffic(peers), flowing.received
+            up, down, first = traffic(peers, "up"), traffic(peers, "down"), flowing.received
             until(lambda: flowing.received >= first + 30, "pictures stand still")
-            grown = traffic(peers) - before
-            return float(grown["down"] / grown["up"])
+            sent, got = traffic(peers, "up") - up, traffic(peers, "down") - down
+            viewers = shown(room)
+            assert viewers.sum() == PEOPLE * (PEOPLE - 1 if last_n is None else last_n)
+            return float(got.sum()), float((sent * viewers).sum())
 
-        everybody, two = pictures_of_each(None), pictures_of_each(2)
-    assert everybody == pytest.approx(PEOPLE - 1, rel=0.1)
-    assert two == pytest.approx(2, rel=0.1)
+        everybody, two = downlink(None), downlink(2)
+    for measured, formula in (everybody, two):
+        assert measured == pytest.approx(formula, rel=0.1)
