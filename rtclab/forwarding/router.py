@@ -380,8 +380,9 @@ class Router:
                     self.decide(consumer, now)
                 consumer.sample(now)
         everything = [*self.outputs.values(), *(producer for _, producer in self.producers())]
+        ntp = self.ntp(now)
         for place, producer in enumerate(everything):
-            producer.report(self._turn + place, self.ntp(now), now)
+            producer.report(self._turn + place, ntp, now)
         if now >= self._next_sample:
             self._next_sample = now + SAMPLE_S
             for producer in everything:

@@ -109,8 +109,11 @@ class SenderReports:
                 fresh[due] = False
                 fanout.reported[rows] = True
                 forms = [*forms, *self._new_forms(rows[fresh], cname)]
+            if not forms:
+                continue
+            rtp = rtp_now(stream)
             for form in forms:
-                form.write(fanout, ntp, rtp_now(stream))
+                form.write(fanout, ntp, rtp)
                 fanout.count_lost(form.rows, fanout.batch.send(form.clients, [form.size], rtcp=True))
 
     def _new_forms(self, rows: Integers, cname: str) -> list[_Form]:

@@ -10,9 +10,9 @@ that what a whole batch of packets leads to can leave in one batch.
 
 Reports (RTCP SR, RR, SDES, XR) need no haste. Where the kernel can tell them apart they wake nobody up:
 `read_reports` takes in what has come, with the times at which the kernel got it, and `on_reports` gets all
-that one read has brought, decrypted, to read it at once. A request for a picture or
-for packets is urgent, but one in a compound that begins with a report (RFC 3550) waits with it. Whoever
-negotiates reduced-size RTCP (RFC 5506), as browsers do, sends requests alone.
+that one read has brought, decrypted, to read it at once. A request for a picture or for packets is urgent,
+but one in a compound that begins with a report (RFC 3550) waits with it. Whoever negotiates reduced-size RTCP
+(RFC 5506), as browsers do, sends requests alone.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from typing import Literal, Protocol
 
 from ..errors import Closed, NegotiationError
 from ..rtp.drops import Drop, Drops
+from ..rtp.packet import is_rtcp
 from . import dtls, srtp
 from .ice import Credentials
 
@@ -259,7 +260,7 @@ class SecureTransport(ABC):
         if length < _MIN_SRTP:
             self.drops.add(Drop.SRTP_AUTH)
             return 0
-        rtcp = 191 < view[1] < 224
+        rtcp = is_rtcp(view[1])
         (ssrc,) = _SSRC.unpack_from(view, 4 if rtcp else 8)
         new = ssrc not in self.ssrcs
         if new and len(self.ssrcs) >= MAX_SSRCS:
@@ -279,7 +280,7 @@ class SecureTransport(ABC):
 
     def hand_on(self, view: memoryview, length: int, now: float) -> None:
         """Give a decrypted packet to whom it is for."""
-        (self.on_rtcp if 191 < view[1] < 224 else self.on_rtp)(view, length, now)
+        (self.on_rtcp if is_rtcp(view[1]) else self.on_rtp)(view, length, now)
 
     def start_dtls(self) -> None:
         """Begin the handshake, once ICE has found a way."""

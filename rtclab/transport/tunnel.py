@@ -247,7 +247,7 @@ class TunnelTransport:
         try:
             for packet in self._up.packets(frame, line, self.lines.extension_ids, now):
                 data = memoryview(bytearray(packet))
-                (self.on_rtcp if 191 < packet[1] < 224 else self.on_rtp)(data, len(data), now)
+                (self.on_rtcp if is_rtcp(packet[1]) else self.on_rtp)(data, len(data), now)
         except MalformedPayload:
             self.drops.add(Drop.BAD_PAYLOAD)
         except Exception:  # one client's frame must not cost the others theirs
