@@ -376,21 +376,20 @@ class Client:
     # -- in time ----------------------------------------------------------------------------------------
 
     def tick(self, now: float) -> None:
-        """Send what is due: NACKs again, transport-cc feedback, keyframe requests, reports."""
-        if self.transport.state != "connected":
+        """Send a publisher what is due: NACKs again, transport-cc feedback, keyframe requests, reports."""
+        if self.transport.state != "connected" or not self.producers:
             return
-        if self.producers:
-            if now >= self._next_nack:
-                self._next_nack = now + NACK_S
-                self._repeat(now)
-            if self.transport_cc and self._recorder is not None and now >= self._next_feedback:
-                self._next_feedback = now + FEEDBACK_S
-                for packet in self._recorder.build(self._ssrc, self._last_media_ssrc):
-                    self.transport.send_rtcp(packet)
-            if now >= self._next_report:
-                # every client at its own moment: a room full of reports at once would be a burst
-                self._next_report = now + REPORT_S * (0.9 + (hash(self.id) % 256) / 1280)
-                self._report(now)
+        if now >= self._next_nack:
+            self._next_nack = now + NACK_S
+            self._repeat(now)
+        if self.transport_cc and self._recorder is not None and now >= self._next_feedback:
+            self._next_feedback = now + FEEDBACK_S
+            for packet in self._recorder.build(self._ssrc, self._last_media_ssrc):
+                self.transport.send_rtcp(packet)
+        if now >= self._next_report:
+            # every client at its own moment: a room full of reports at once would be a burst
+            self._next_report = now + REPORT_S * (0.9 + (hash(self.id) % 256) / 1280)
+            self._report(now)
 
     def _repeat(self, now: float) -> None:
         for producer in self.producers.values():
