@@ -119,10 +119,14 @@ class People:
         return {}
 
     def _measure(self, seconds: float) -> dict[str, Any]:
-        """Pictures a second of the first track, and the latency of each frame that could be read."""
+        """Pictures a second of the first track, and the latency of each frame that could be read.
+
+        On a machine that has fallen behind it takes longer than `seconds`: until one could be read.
+        """
         self._recorder.record(seconds)
         received, begin = self._tracks[0].received, time.monotonic()
         time.sleep(seconds)
+        _until(lambda: bool(self._recorder.seen), "no picture comes whose number can be read")
         received, passed = self._tracks[0].received - received, time.monotonic() - begin
         self._recorder.stop()
         latencies = [

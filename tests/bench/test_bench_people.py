@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 from itertools import pairwise, permutations
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
 
 from rtclab import cli
-from rtclab.bench import mix, switch
+from rtclab.bench import mix, people, switch
 from rtclab.bench.people import WAYS
 from rtclab.bench.processes import Worker
-from rtclab.errors import RtclabError
+from rtclab.errors import RtclabError, Timeout
+from rtclab.peers import RemoteTrack
 
 
 def test_mix_by_the_command_line(
@@ -33,19 +35,12 @@ def test_mix_by_the_command_line(
     assert all(row["frames"] > 0 and row["load_core"] > 0 for row in (sfu, mcu))
 
 
-def test_a_stretch_without_a_picture_is_an_error() -> None:
-    class Still:
-        """The processes of a benchmark on a machine that gets nothing done."""
-
-        def cpu_s(self) -> float:
-            return 0.0
-
-        def ask(self, do: str, timeout: float, **fields: object) -> dict[str, object]:
-            return {"fps": 0.0, "latencies_s": [], "unread": 0}
-
-    still = cast(Worker, Still())
-    with pytest.raises(RtclabError, match="no picture came"):
-        mix._measure(still, still, 1.0)
+def test_a_stretch_without_a_picture_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(people, "WAIT_S", 0.05)
+    nobody = people.People()
+    nobody._tracks = [cast(RemoteTrack, SimpleNamespace(received=0))]
+    with pytest.raises(Timeout, match="no picture comes"):
+        nobody.handle({"do": "measure", "seconds": 0.01})
 
 
 def test_the_tour_goes_through_every_change_once() -> None:
