@@ -60,6 +60,7 @@ def test_one_page_follows_through_all_four(alice: Page, room: rtclab.Room) -> No
     carol = room.join("carol")
     carol.publish(rtclab.TestPattern(160, 90, fps=10))
     moves(alice, "carol")
+    expect(alice.locator("article")).to_have_count(2)
     names = [one.get_attribute("data-participant") for one in alice.locator("article").all()]
     tracks = {track.id for track in room.tracks}
     for name, tiles, word in (

@@ -143,10 +143,10 @@ def test_each_group_gives_a_relay_or_a_reason(coturn: Coturn) -> None:
     given = servers(coturn.ice_server(), wrong, coturn.ice_server("tcp"), wrong_by_tcp)
     lines, problems = gathered(given, "relay")
     assert types(lines) == ["relay", "relay"]
-    assert problems == [
+    assert set(problems) == {  # they are asked at the same time
         f"{url} gave no relay: it refused the username or the password (401 Unauthorized)"
         for url in (coturn.url(), coturn.url("tcp"))
-    ]
+    }
 
 
 def test_without_any_way_the_error_has_all_reasons(coturn: Coturn, monkeypatch: pytest.MonkeyPatch) -> None:
