@@ -31,7 +31,7 @@ def shown(room: rtclab.Room) -> pd.Series[int]:
     return rows.groupby("publisher").size()
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_two_of_six_cut_the_downlink_by_the_formula() -> None:
     with rtclab.Room() as room:
         peers = [room.join(f"guest {number}") for number in range(PEOPLE)]

@@ -10,7 +10,7 @@ from browser_tools import SMALL_CAPTURE, moves, open_page, publish_camera
 from http_tools import serving
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_who_watches_first_publishes_later_on_the_same_connection(browser: Browser) -> None:
     with rtclab.Room("studio", architecture="mesh") as room, serving(room) as server:
         carol = room.join("carol")
