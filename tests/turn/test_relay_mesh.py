@@ -33,7 +33,8 @@ def test_pages_reach_each_other_through_the_rooms_relays(
             return set(zip(pairs["local_type"], pairs["remote_type"], strict=True))
 
         until(direct, "no page has told of a direct connection")
-        assert direct() == {("relay", "relay")}
+        # to who is reached first, the other's relay is peer-reflexive: its candidate is told later
+        assert direct() <= {("relay", "relay"), ("relay", "prflx")}
 
 
 def test_refused_credentials_are_told_where_the_pages_meet(
