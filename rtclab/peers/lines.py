@@ -62,7 +62,7 @@ class Receiving:
 
     def take(self, track: str) -> None:
         """Receive `track` from now on."""
-        rtc.begin_stream(self.transceiver)
+        self.inlet.begun = rtc.begin_stream(self.transceiver)
         self.transceiver.direction = "recvonly"
         self.track = self.former = track
 

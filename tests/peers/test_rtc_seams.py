@@ -34,7 +34,9 @@ def test_own_offers_have_loopback_candidates_and_nobody_elses():
         ):
             assert hasattr(owner, name)
         old = getattr(transceiver.receiver, rtc._JITTER_BUFFER)
-        rtc.begin_stream(transceiver)
+        begun = rtc.begin_stream(transceiver)
+        assert begun is not None
+        assert begun() is None
         new = getattr(transceiver.receiver, rtc._JITTER_BUFFER)
         assert new is not old
         assert new.capacity == old.capacity
