@@ -66,6 +66,10 @@ SMALL_CAPTURE = """
   };
 }
 """
+# for pages that encode for each other
+SMALLER_CAPTURE = SMALL_CAPTURE.replace(
+    "width: 640, height: 360, frameRate: 15", "width: 320, height: 180, frameRate: 10"
+)
 
 # The next frames that a video presents, scaled down, as base64 of RGBA bytes.
 GRAB = """async (video, [count, width, height]) => {

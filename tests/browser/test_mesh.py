@@ -11,7 +11,7 @@ import rtclab
 from browser_tools import (
     KEEP_CONNECTIONS,
     LIVE,
-    SMALL_CAPTURE,
+    SMALLER_CAPTURE,
     moves,
     open_page,
     publish_camera,
@@ -45,7 +45,7 @@ def tab(browser: Browser, server: RoomServer) -> Iterator[Callable[[str], Page]]
     contexts = []
 
     def open_tab(name: str) -> Page:
-        page = open_page(browser, server.description["url"], KEEP_CONNECTIONS + SMALL_CAPTURE)
+        page = open_page(browser, server.description["url"], KEEP_CONNECTIONS + SMALLER_CAPTURE)
         contexts.append(page.context)
         publish_camera(page, name)
         return page

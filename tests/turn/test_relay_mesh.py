@@ -7,7 +7,7 @@ import re
 from playwright.sync_api import Browser, Page, expect
 
 import rtclab
-from browser_tools import LIVE, SMALL_CAPTURE, moves, open_page, publish_camera
+from browser_tools import LIVE, SMALLER_CAPTURE, moves, open_page, publish_camera
 from http_tools import serving
 from rtclab.bench.coturn import Coturn
 from rtclab.measure.ice import browser_pairs
@@ -22,7 +22,7 @@ def test_pages_reach_each_other_through_the_rooms_relays(
         rtclab.Room(architecture="mesh", ice_servers=servers, ice_transport_policy="relay") as room,
         serving(room) as server,
     ):
-        tabs += [open_page(browser, server.description["url"], SMALL_CAPTURE) for _ in range(2)]
+        tabs += [open_page(browser, server.description["url"], SMALLER_CAPTURE) for _ in range(2)]
         publish_camera(tabs[0], "alice")
         for page in tabs:
             moves(page, "alice")
@@ -45,7 +45,7 @@ def test_refused_credentials_are_told_where_the_pages_meet(
         rtclab.Room(architecture="mesh", ice_servers=servers, ice_transport_policy="relay") as room,
         serving(room) as server,
     ):
-        tabs += [open_page(browser, server.description["url"], SMALL_CAPTURE) for _ in range(2)]
+        tabs += [open_page(browser, server.description["url"], SMALLER_CAPTURE) for _ in range(2)]
         publish_camera(tabs[0], "alice")
         for page, widget in zip((tabs[0], *tabs), ("publisher", "viewer", "viewer"), strict=True):
             shown = page.locator(f"[data-rtclab={widget}]")
