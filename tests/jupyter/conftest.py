@@ -21,11 +21,13 @@ def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServer]
 
 
 @pytest.fixture
-def as_kernel(jupyter: JupyterServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """This process looks like one of the server's kernels."""
+def as_kernel(jupyter: JupyterServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """This process looks like one of the server's kernels; afterwards the server has none of its rooms."""
     monkeypatch.setattr(uplink, "_uplink", None)
     monkeypatch.setenv("JPY_PARENT_PID", str(jupyter.pid))
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(jupyter.runtime))
+    yield
+    wait_until(lambda: not jupyter.rooms())
 
 
 @pytest.fixture

@@ -186,4 +186,4 @@ def test_a_kernel_that_talks_nonsense_is_closed(jupyter: JupyterServer, echo: Ec
     socket = Socket(jupyter, "rtclab/engine", {"Authorization": f"Bearer {server.key}"})
     socket.send(message)
     assert socket.wait_for_end() == 1002
-    wait_until(lambda: [room["id"] for room in jupyter.rooms()] == ["echo"])
+    assert [room["id"] for room in jupyter.rooms()] == ["echo"]
