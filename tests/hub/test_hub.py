@@ -23,7 +23,6 @@ ROOM, PUBLISHER, VIEWER, TRANSPORTS = 0, 1, 2, 3
 SLOW_BPS, SLOW_DELAY_S = 500_000, 0.1
 CHANGE_S = 8.0  # after which a line that became slow at once is followed
 OLD_S, GAP_S = 1.0, 4.0  # what is shown meanwhile is not older, and something is shown so often
-STALL_S = 0.5  # that a busy machine may add to a few pictures
 ADAPTED = 60  # pictures in a row that are less than a second old
 ADAPTING = 120.0  # s to wait at most for them, or for the whole picture afterwards
 
@@ -132,8 +131,7 @@ def fresh(before: Shown, after: Shown) -> None:
     )
     # what a busy machine adds: what it did on the fast line, and how long the page stood still
     busy = max(0.0, before.percentile(95) - LATENCY_S) + max(0.0, after.held_s - 0.1)
-    assert after.percentile(95) < OLD_S + busy
-    assert after.percentile(100) < OLD_S + STALL_S + busy
+    assert after.percentile(100) < OLD_S + busy
     assert after.gap_s < GAP_S + busy
 
 
