@@ -56,20 +56,18 @@ OVERFLOW = """() => [...document.querySelectorAll("body *")].filter((element) =>
   return left < -0.5 || right > innerWidth + 0.5;
 }).map((element) => `${element.tagName} ${element.className}`)"""
 
-# A camera that leaves a shared machine time for everything else.
-SMALL_CAPTURE = """
+# A camera that leaves a shared machine time for everything else: width, height, pictures a second.
+_CAPTURE = """
 {
   const original = MediaDevices.prototype.getUserMedia;
   MediaDevices.prototype.getUserMedia = function (constraints) {
-    const video = constraints.video && { width: 640, height: 360, frameRate: 15 };
+    const video = constraints.video && { width: %d, height: %d, frameRate: %d };
     return original.call(this, { ...constraints, video });
   };
 }
 """
-# for pages that encode for each other
-SMALLER_CAPTURE = SMALL_CAPTURE.replace(
-    "width: 640, height: 360, frameRate: 15", "width: 320, height: 180, frameRate: 10"
-)
+SMALL_CAPTURE = _CAPTURE % (640, 360, 15)
+SMALLER_CAPTURE = _CAPTURE % (320, 180, 10)  # for pages that encode for each other
 
 # The next frames that a video presents, scaled down, as base64 of RGBA bytes.
 GRAB = """async (video, [count, width, height]) => {
