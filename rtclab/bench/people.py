@@ -126,17 +126,24 @@ class People:
         self._recorder.record(seconds)
         received, begin = self._tracks[0].received, time.monotonic()
         time.sleep(seconds)
-        _until(lambda: bool(self._recorder.seen), "no picture comes whose number can be read")
+        _until(lambda: bool(self._latencies()), "no picture comes whose number can be read")
         received, passed = self._tracks[0].received - received, time.monotonic() - begin
         self._recorder.stop()
-        latencies = [
+        return {
+            "fps": received / passed,
+            "latencies_s": self._latencies(),
+            "unread": self._recorder.unread,
+        }
+
+    def _latencies(self) -> list[float]:
+        """Of each frame that was read while recording, in seconds."""
+        return [
             float(value)
             for talker in self._talkers
             for value in latency(talker.sent, self._recorder.seen.get(talker.stream, []))[
                 "latency_s"
             ].dropna()
         ]
-        return {"fps": received / passed, "latencies_s": latencies, "unread": self._recorder.unread}
 
     def _gap(self, architecture: str) -> dict[str, Any]:
         """The longest time without a frame, from now until the new way has gone well for a while."""
