@@ -62,7 +62,7 @@ class Receiving:
 
     def take(self, track: str) -> None:
         """Receive `track` from now on."""
-        self.inlet.begun = rtc.begin_stream(self.transceiver)
+        rtc.begin_stream(self.transceiver)
         self.transceiver.direction = "recvonly"
         self.track = self.former = track
 

@@ -36,18 +36,12 @@ class PictureBuffer(JitterBuffer):
         The receiver's, by payload type; it may change.
     clock : callable
         The time in seconds.
-
-    Attributes
-    ----------
-    first : aiortc.jitterbuffer.JitterFrame or None
-        The first picture that was handed out.
     """
 
     def __init__(
         self, codecs: Mapping[int, RTCRtpCodecParameters], clock: Callable[[], float] = time.monotonic
     ) -> None:
         super().__init__(CAPACITY, is_video=True)
-        self.first: JitterFrame | None = None
         self._codecs = codecs
         self._clock = clock
         self._newest = 0
@@ -67,11 +61,6 @@ class PictureBuffer(JitterBuffer):
         aiortc.jitterbuffer.JitterFrame or None
             A picture that is complete now.
         """
-        ask, picture = self._add(packet)
-        self.first = self.first or picture
-        return ask, picture
-
-    def _add(self, packet: RtpPacket) -> tuple[bool, JitterFrame | None]:
         if not self._begun:
             return self._begin(packet)
         number = packet.sequence_number

@@ -313,24 +313,15 @@ def send_keyframe(sender: RTCRtpSender) -> None:
     sender._send_keyframe()
 
 
-def begin_stream(transceiver: RTCRtpTransceiver) -> Callable[[], int | None] | None:
-    """Prepare a receiver for a track: what it holds of its last one would be decoded as the first frame.
-
-    Returns
-    -------
-    callable or None
-        Of a picture: gives the `pts` of the first frame once it is with the decoder, which may still be busy
-        with the last track.
-    """
+def begin_stream(transceiver: RTCRtpTransceiver) -> None:
+    """Prepare a receiver for a track: what it holds of its last one would be decoded as the first frame."""
     receiver = transceiver.receiver
     receiver._enabled = True  # what comes before the answer is the keyframe that all else needs
     if transceiver.kind == "video":
-        buffer = PictureBuffer(getattr(receiver, _CODECS))
-        setattr(receiver, _JITTER_BUFFER, buffer)
+        setattr(receiver, _JITTER_BUFFER, PictureBuffer(getattr(receiver, _CODECS)))
         setattr(receiver, _NACK_GENERATOR, receivers.NackGenerator())
-        return lambda: None if buffer.first is None else buffer.first.timestamp  # which aiortc has unwrapped
-    setattr(receiver, _JITTER_BUFFER, receivers.JitterBuffer(16, prefetch=4))
-    return None
+    else:
+        setattr(receiver, _JITTER_BUFFER, receivers.JitterBuffer(16, prefetch=4))
 
 
 class Count:

@@ -48,14 +48,11 @@ class Inlet:
     ----------
     frames : int
         Frames decoded so far.
-    begun : callable or None
-        Gives the `pts` from which on frames are of the track that is read now, as soon as that is known.
     """
 
     def __init__(self) -> None:
         self.listeners: set[RemoteTrack] = set()
         self.frames = 0
-        self.begun: Callable[[], int | None] | None = None
         self._decoded: float | None = None
         self.on_first_frame: Callable[[], None] | None = None
         self._task: asyncio.Task[None] | None = None
@@ -87,11 +84,6 @@ class Inlet:
                 frame = await track.recv()
             except MediaStreamError:
                 return
-            if self.begun is not None:
-                first = self.begun()
-                if first is None or frame.pts is None or frame.pts < first:
-                    continue
-                self.begun = None
             if self.on_first_frame is not None:
                 self.on_first_frame()
                 self.on_first_frame = None

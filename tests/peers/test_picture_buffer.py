@@ -59,16 +59,6 @@ def pushed(buffer: JitterBuffer, *pictures: list[RtpPacket]) -> list[int]:
     return [frame.timestamp // 3000 for frame in found if frame is not None]
 
 
-def test_it_keeps_the_first_picture_that_was_handed_out() -> None:
-    buffer = PictureBuffer(CODECS, Clock())
-    pictures = stream(6, {2})
-    assert pushed(buffer, *pictures[:2]) == []
-    assert buffer.first is None
-    assert pushed(buffer, *pictures[2:]) == [2, 3, 4]
-    assert buffer.first is not None
-    assert buffer.first.timestamp == 2 * 3000
-
-
 @given(st.randoms(use_true_random=False), st.integers(0, 6))
 def test_what_is_not_lost_comes_as_from_aiortc(randoms: random.Random, shift: int) -> None:
     packets = [*chain(*stream(60, {0, 20}))]

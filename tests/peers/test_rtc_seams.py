@@ -34,9 +34,7 @@ def test_own_offers_have_loopback_candidates_and_nobody_elses():
         ):
             assert hasattr(owner, name)
         old = getattr(transceiver.receiver, rtc._JITTER_BUFFER)
-        begun = rtc.begin_stream(transceiver)
-        assert begun is not None
-        assert begun() is None
+        rtc.begin_stream(transceiver)
         new = getattr(transceiver.receiver, rtc._JITTER_BUFFER)
         assert new is not old
         assert new.capacity == old.capacity

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 import av
 import numpy as np
 import pytest
-from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 
 from rtclab.engine import Engine
 from rtclab.errors import Closed, Timeout
@@ -67,33 +66,6 @@ def test_a_closed_track_is_given_no_more_frames(engine):
     assert engine.run(go_over()) == [1, 1]
     track.close()
     assert [inlet.listeners for inlet in inlets] == [set(), set()]
-
-
-def test_frames_of_the_track_before_are_left_out(engine):
-    """A decoder may be late, and what it still had was not of the track that the m-line has now."""
-    track, inlet, began = make(engine), Inlet(), [None, None, 3000, 3000, 3000]
-
-    class Decoded(MediaStreamTrack):
-        kind = "video"
-        times = iter([0, 1000, 2000, 3000, 4000, 1000])
-
-        async def recv(self):
-            try:
-                frame = av.VideoFrame(32, 18)
-                frame.pts = next(self.times)
-            except StopIteration:
-                raise MediaStreamError from None
-            return frame
-
-    async def read():
-        inlet.begun = lambda: began.pop(0)
-        track._bind(inlet, "room")
-        inlet.start(Decoded())
-        await inlet._task
-
-    engine.run(read())
-    assert track.received == inlet.frames == 3
-    assert len(began) == 1  # from the first one of the new track on nothing is asked any more
 
 
 def test_what_arrived_before_the_end_is_handed_out(engine):
