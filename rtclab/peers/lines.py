@@ -99,7 +99,7 @@ class Lines:
         outlet = Outlet(kind)
         outlet.on_first_frame = self._on_first_frame
         line = Sending(self._connection.addTransceiver(outlet, "sendonly"), outlet)
-        self._measure(line.transceiver)
+        self._set_up(line.transceiver)
         self.sending.append(line)
         return line
 
@@ -119,7 +119,7 @@ class Lines:
                 return line
         line = Receiving(transceiver)
         line.inlet.on_first_frame = self._on_first_frame
-        self._measure(transceiver)
+        self._set_up(transceiver)
         self.receiving.append(line)
         return line
 
@@ -178,9 +178,10 @@ class Lines:
             line.release()
             await line.inlet.stop()
 
-    def _measure(self, transceiver: RTCRtpTransceiver) -> None:
+    def _set_up(self, transceiver: RTCRtpTransceiver) -> None:
         if self._meter is None:  # all m-lines share one transport
             self._meter = rtc.Meter(transceiver.receiver.transport)
+            rtc.route_by_mid(transceiver.receiver.transport)
 
 
 def _figures(

@@ -1,8 +1,9 @@
 """Every seam into aiortc and aioice that headless peers need, in one place.
 
-A headless peer is a stock `RTCPeerConnection`. It needs help in eight things, all of them private to aiortc
+A headless peer is a stock `RTCPeerConnection`. It needs help in nine things, all of them private to aiortc
 1.16 and aioice 0.13: candidates on the loopback interface (aioice leaves it out), routes for
-retransmissions when several m-lines share a payload type (aiortc routes RTX only when there is one), a
+retransmissions when several m-lines share a payload type (aiortc routes RTX only when there is one), routes
+by mid for streams that come before the answer that names them (aiortc gives them to another m-line), a
 keyframe after the source of a sender has changed, a receiver that forgets the half frame of its previous
 track and takes what comes before the answer that lets the next one in, pictures that go on after a loss
 (`rtclab.peers.picture_buffer`), bytes counted for each m-line, what became of a TURN server that gave no
@@ -36,6 +37,7 @@ from aiortc.rtcdtlstransport import RTCDtlsTransport, RtpRouter
 from aiortc.rtcrtpreceiver import RTCRtpReceiver
 from aiortc.rtcrtpsender import RTCRtpSender
 from aiortc.rtcrtptransceiver import RTCRtpTransceiver
+from aiortc.rtp import RtpPacket
 from aiortc.sdp import candidate_from_sdp
 
 from ..errors import IceServerError, NegotiationError
@@ -313,6 +315,27 @@ def send_keyframe(sender: RTCRtpSender) -> None:
     sender._send_keyframe()
 
 
+def route_by_mid(transport: RTCDtlsTransport) -> None:
+    """Find the m-line of an SSRC seen for the first time by the packet's mid (RFC 9143 section 9.2).
+
+    aiortc goes by payload types: while only one m-line receives video, it takes the first packets of the next
+    one's for its own, and decodes a keyframe of somebody else.
+    """
+    router = transport._rtp_router
+    by_payload_type = router.route_rtp
+
+    def route_rtp(packet: RtpPacket) -> Any:
+        mid = packet.extensions.mid
+        if mid is not None and packet.ssrc not in router.ssrc_table:
+            receiver = router.mid_table.get(mid)
+            if receiver is None:  # the answer is on its way
+                return None
+            router.ssrc_table[packet.ssrc] = receiver
+        return by_payload_type(packet)
+
+    router.route_rtp = route_rtp  # type: ignore[method-assign]
+
+
 def begin_stream(transceiver: RTCRtpTransceiver) -> None:
     """Prepare a receiver for a track: what it holds of its last one would be decoded as the first frame."""
     receiver = transceiver.receiver
@@ -403,6 +426,8 @@ def missing_seams() -> list[str]:
         (receivers.JitterBuffer(16), "_remove_frame"),
         (receivers, "NackGenerator"),
         (RtpRouter(), "ssrc_table"),
+        (RtpRouter(), "mid_table"),
+        (RtpRouter, "route_rtp"),
         (RTCDtlsTransport, "_send_rtp"),
         (RTCDtlsTransport, "_handle_rtp_data"),
         (RTCPeerConnection, _SET_STATE),

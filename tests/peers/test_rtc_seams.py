@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import aioice.ice
+from aiortc.rtp import RtpPacket
 
 from rtclab.peers import rtc
 
@@ -46,6 +47,31 @@ def test_own_offers_have_loopback_candidates_and_nobody_elses():
     assert " 127.0.0.1 " in sdp
     assert "a=group:BUNDLE 0 1" in sdp
     assert "127.0.0.1" not in aioice.ice.get_host_addresses(use_ipv4=True, use_ipv6=False)
+
+
+def test_a_stream_that_comes_before_its_answer_is_nobody_elses():
+    def packet(mid: str | None, ssrc: int) -> RtpPacket:
+        made = RtpPacket(payload_type=97, ssrc=ssrc)
+        made.extensions.mid = mid
+        return made
+
+    async def main():
+        connection = rtc.new_connection()
+        first, second = (connection.addTransceiver("video", "recvonly").receiver for _ in range(2))
+        transport = first.transport
+        rtc.route_by_mid(transport)
+        router = transport._rtp_router
+        router.register_receiver(first, [1], [97], "0")
+        assert router.route_rtp(packet("0", 1)) is first
+        assert router.route_rtp(packet("0", 2)) is first, "another SSRC of the same m-line"
+        assert router.route_rtp(packet("1", 3)) is None
+        assert router.route_rtp(packet(None, 4)) is first, "without a mid as aiortc has it"
+        router.register_receiver(second, [3], [97], "1")
+        assert router.route_rtp(packet("1", 3)) is second
+        assert router.route_rtp(packet("1", 5)) is second
+        await connection.close()
+
+    asyncio.run(main())
 
 
 def test_closing_while_it_connects_leaves_nothing_running():
